@@ -1,0 +1,1 @@
+"""Node definitions, shipped as package data: YAML only, no code."""

@@ -1,0 +1,1 @@
+"""Halley: AI generations as workflow steps."""

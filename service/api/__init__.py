@@ -1,0 +1,1 @@
+"""The HTTP surface: requests in, answers out. Decides nothing about runs; nothing below it imports the framework."""

@@ -1,0 +1,56 @@
+"""Answers that several routes give: JSON bodies, and a run with what no-code tools need beside it."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response
+
+from service.api.deps import Services
+from service.lifecycle.run import Run
+from service.lifecycle.view import poll_after_s, view
+
+_encode = msgspec.json.Encoder().encode
+_RECHECK_S = 1.0  # another process may end the run; its word reaches us through the store alone
+
+
+def json_response(
+    value: Any, status_code: int = 200, headers: dict[str, str] | None = None
+) -> Response[bytes]:
+    """Write a Struct as a JSON answer."""
+    return Response(
+        _encode(value), status_code=status_code, media_type="application/json", headers=headers or {}
+    )
+
+
+async def run_response(
+    run: Run,
+    services: Services,
+    wait_s: float,
+    headers: dict[str, str] | None = None,
+    *,
+    is_start: bool = False,
+) -> Response[bytes]:
+    """Answer with a run, after waiting for its end where that is wanted.
+
+    Args:
+        run: The run as it is now.
+        services: The services.
+        wait_s: Longest wait.
+        headers: More headers.
+        is_start: 202 tells that a started run goes on; reading a run is 200 in any state.
+    """
+    run = await _waited(run, services, wait_s)
+    now = services.clock.now()
+    status_code = 202 if is_start and not run.is_final else 200
+    more = {"Location": run.status_url} if is_start else {}
+    if not run.is_final:
+        more["Retry-After"] = str(poll_after_s(run, now))
+    return json_response(view(run, now), status_code, {**more, **(headers or {})})
+
+
+async def _waited(run: Run, services: Services, wait_s: float) -> Run:
+    until = services.clock.now() + wait_s
+    while not run.is_final and run.state != "submit_unknown" and (left_s := until - services.clock.now()) > 0:
+        await services.switchboard.wait(run.id, min(left_s, _RECHECK_S))
+        run = await services.store.run(run.id) or run
+    return run

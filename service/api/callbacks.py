@@ -1,0 +1,36 @@
+"""Inbound provider callbacks: stored, answered at once, and never believed without asking upstream."""
+
+from typing import Annotated
+
+from litestar import Response, post
+from litestar.params import Parameter
+
+from service.api.answers import json_response
+from service.api.deps import Services
+from service.api.starts import AnyRequest
+from service.definitions.reader import Answer, decode_body
+from service.definitions.schema import seconds
+from service.errors import NotFound
+from service.lifecycle.run import hinted
+
+MAX_CALLBACK_BYTES = 1024 * 1024
+Token = Annotated[str, Parameter(max_length=100)]
+
+
+@post("/v1/callbacks/{token:str}", status_code=200, request_max_body_size=MAX_CALLBACK_BYTES)
+async def receive_callback(request: AnyRequest, token: Token, services: Services) -> Response[bytes]:
+    """Take a provider's report about a run. The token in the path is the only credential."""
+    body = await request.body()
+    run = await services.store.run_by_token(token)
+    node = services.catalog.nodes.get(run.node) if run else None
+    if run is None or node is None or node.provider.callback is None:
+        services.metrics.callbacks.labels("unknown").inc()
+        raise NotFound("No run has this callback URL.")
+    reading = node.reader.read("callback", Answer(body=decode_body(body)))
+    now, min_interval_s = services.clock.now(), seconds(node.provider.callback.min_interval)
+    await services.store.record_callback(
+        run.id, body, now, lambda current: hinted(current, reading, now, min_interval_s=min_interval_s)
+    )
+    services.metrics.callbacks.labels("late" if run.is_final else "taken").inc()
+    services.log.info("callback.received", run=run.id, state=reading.state, status=reading.raw_status)
+    return json_response({"received": True})

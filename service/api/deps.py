@@ -1,0 +1,65 @@
+"""What handlers are given: the services, made once in `app.py` and kept in the application's state."""
+
+from collections.abc import Callable
+
+from litestar import Request
+from litestar.datastructures import State
+from msgspec import Struct
+
+from service.api.auth import Caller, KeyRing
+from service.clock import Clock
+from service.definitions.catalog import Catalog
+from service.egress import EgressGuard
+from service.log import Log
+from service.metrics import Metrics
+from service.store.base import Store
+from service.workers.switchboard import Switchboard
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """Everything that handlers may use.
+
+    Attributes:
+        store: Where runs are.
+        catalog: The nodes.
+        keys: Tells who calls.
+        switchboard: Wakes who waits.
+        guard: Judges literal addresses in webhook URLs.
+        metrics: Counters.
+        clock: The time.
+        log: Structured log.
+        upstream_url: Base URL of the aggregator, shown in previews.
+        public_url: Where the outside reaches Halley, if anywhere.
+        can_run_live: An upstream key is there.
+        can_run_mock: A simulated upstream is there.
+        wait_cap_s: Longest wait in one request.
+        openapi: The API document, as served.
+        is_ready: Whether new work is taken; False once the process is stopping.
+    """
+
+    store: Store
+    catalog: Catalog
+    keys: KeyRing
+    switchboard: Switchboard
+    guard: EgressGuard
+    metrics: Metrics
+    clock: Clock
+    log: Log
+    upstream_url: str
+    public_url: str | None
+    can_run_live: bool
+    can_run_mock: bool
+    wait_cap_s: float
+    openapi: bytes
+    is_ready: Callable[[], bool]
+
+
+def provide_services(state: State) -> Services:
+    """Hand the services to a handler."""
+    services: Services = state.services
+    return services
+
+
+async def provide_caller(request: Request[None, None, State], services: Services) -> Caller:
+    """Find out who calls; raises `Unauthorized`."""
+    return await services.keys.identify(request.headers)

@@ -1,0 +1,174 @@
+"""The nodes: the catalogue, and the one route that starts a run of any of them."""
+
+import math
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import Parameter
+from msgspec import Struct
+
+from service.api.answers import json_response, run_response
+from service.api.auth import Caller
+from service.api.deps import Services
+from service.api.starts import AnyRequest, Start, read_start, start_run
+from service.api.urls import base_url
+from service.definitions.catalog import CompiledNode
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_MASK = "********"
+
+NodeName = Annotated[str, Parameter(max_length=200)]
+
+
+class NodeSummary(Struct, frozen=True, kw_only=True):
+    """A node in the catalogue's list."""
+
+    id: str
+    title: str
+    about: str
+    provider: str
+    kind: str
+    category: str
+    result: str
+    withdrawn: str | None
+    replaced_by: str | None
+
+
+class NodeDetail(NodeSummary, frozen=True, kw_only=True):
+    """A node with all that is needed to call it."""
+
+    docs: str | None
+    input_schema: dict[str, Any]
+    example: dict[str, Any]
+    curl: str
+
+
+class NodeList(Struct, frozen=True, kw_only=True):
+    """The catalogue."""
+
+    data: list[NodeSummary]
+
+
+class PreviewRequest(Struct, frozen=True, kw_only=True):
+    """The request that would go upstream, secrets masked."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """Answer of `mode=preview`: nothing was stored or sent."""
+
+    mode: str
+    node: str
+    request: PreviewRequest
+    warnings: list[str]
+
+
+@get("/v1/nodes")
+async def list_nodes(caller: Caller, services: Services) -> Response[bytes]:  # noqa: ARG001 - caller: a key is needed
+    """List all nodes."""
+    return json_response(NodeList(data=[summary(node) for node in services.catalog.nodes.values()]))
+
+
+@get("/v1/nodes/{node:str}")
+async def show_node(
+    request: AnyRequest, node: NodeName, caller: Caller, services: Services
+) -> Response[bytes]:  # noqa: ARG001
+    """Show one node: inputs as JSON Schema, example, curl line."""
+    return json_response(detail(services.catalog.get(node), base_url(request, services)))
+
+
+@post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
+async def start_node(
+    request: AnyRequest, node: NodeName, caller: Caller, services: Services
+) -> Response[bytes]:
+    """Start a run. The body is the node's input; how to run it stands in the query."""
+    start = await read_start(request, services.catalog.get(node), services)
+    if start.mode == "preview":
+        return json_response(preview(start, base_url(request, services), services.upstream_url))
+    started = await start_run(start, caller, services, base_url(request, services))
+    wait_s = wait_wanted_s(request, start, services)
+    headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
+    return await run_response(started.run, services, wait_s, headers, is_start=True)
+
+
+def wait_wanted_s(request: AnyRequest, start: Start, services: Services) -> float:
+    """Return how long the caller waits: `wait`, `Prefer: wait=N`, or the node's habit, within the cap."""
+    wanted = start.options.get("wait", preferred_wait_s(request))
+    if wanted is None:
+        wanted = 0.0 if start.node.node.kind == "task" else services.wait_cap_s
+    return min(float(wanted), services.wait_cap_s)
+
+
+def preferred_wait_s(request: AnyRequest) -> float | None:
+    """Return N of `Prefer: wait=N`; a preference that is not understood is ignored, as RFC 7240 says."""
+    for part in request.headers.get("prefer", "").split(","):
+        name, _, value = part.strip().partition("=")
+        try:
+            seconds = float(value) if name.strip().lower() == "wait" else math.nan
+        except ValueError:
+            continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    return None
+
+
+def preview(start: Start, base: str, upstream_url: str) -> Preview:
+    """Return the exact upstream request, with everything secret masked."""
+    plan = start.node.plan
+    request = plan.build(
+        start.values,
+        callback_url=f"{base}/v1/callbacks/{_MASK}" if plan.callback_field else None,
+        external_id="00000000-0000-0000-0000-000000000000",
+    )
+    body = request.body
+    auth = {"Authorization": f"Bearer {_MASK}"} if start.node.provider.auth == "bearer" else {}
+    kind = {"Content-Type": "application/json"} if body is not None else {}
+    return Preview(
+        mode="preview",
+        node=start.node.id,
+        request=PreviewRequest(
+            method=request.method,
+            url=upstream_url + request.path,
+            headers={**request.headers, **auth, **kind},
+            body=body,
+        ),
+        warnings=start.node.warnings(start.values),
+    )
+
+
+def summary(node: CompiledNode) -> NodeSummary:
+    """Return a node as the list shows it."""
+    definition = node.node
+    return NodeSummary(
+        id=node.id,
+        title=definition.title,
+        about=definition.about.strip(),
+        provider=node.provider.provider,
+        kind=definition.kind,
+        category=definition.category or definition.result,
+        result=definition.result,
+        withdrawn=definition.withdrawn,
+        replaced_by=definition.replaced_by,
+    )
+
+
+def detail(node: CompiledNode, base: str) -> NodeDetail:
+    """Return a node as its own page shows it."""
+    example = node.example()
+    body = msgspec.json.encode(example).decode().replace("'", "'\\''")
+    curl = (
+        f"curl -X POST '{base}/v1/nodes/{node.id}/runs' -H \"X-API-Key: $HALLEY_API_KEY\""
+        f" -H 'Content-Type: application/json' -d '{body}'"
+    )
+    return NodeDetail(
+        **msgspec.structs.asdict(summary(node)),
+        docs=node.node.docs or node.provider.docs,
+        input_schema=node.inputs.schema,
+        example=example,
+        curl=curl,
+    )

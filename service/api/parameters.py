@@ -1,0 +1,101 @@
+"""Query parameters and their header twins, described with the same words as node inputs and checked alike."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from litestar import Request
+from litestar.datastructures import State
+
+from service.definitions.inputs import InputCheck
+from service.definitions.schema import Field
+from service.errors import Fault, InvalidInput
+from service.lifecycle.run import EventType
+from service.lifecycle.states import FINAL, OPEN
+
+WEBHOOK_URL_PATTERN = r"^https?://[A-Za-z0-9._~%\[\]:-]+(?:[/?#][!-~]*)?$"
+_EVENT_TYPES = list(get_args(EventType))
+
+START = {
+    "wait": Field(
+        type="number",
+        minimum=0,
+        unit="s",
+        about="Wait so long for the run's end, 25 at most; also as `Prefer: wait=N`.",
+    ),
+    "webhook_url": Field(
+        type="string",
+        max_length=4096,
+        pattern=WEBHOOK_URL_PATTERN,
+        about="Where the run's events are posted, signed. Used byte for byte; in a header it needs no encoding.",
+    ),
+    "webhook_events": Field(
+        type="array",
+        items=Field(type="string", enum=_EVENT_TYPES),
+        about="Which events to post; default: those that end a run.",
+    ),
+    "webhook_profile": Field(
+        type="string", enum=["standard"], about="How the receiver's answers are understood."
+    ),
+    "reference": Field(type="string", min_length=1, max_length=200, about="Your own id of the run."),
+    "metadata": Field(type="object", about="A JSON object of at most 4 kB that comes back with the run."),
+    "deadline": Field(
+        type="number", minimum=1, maximum=604800, unit="s", about="Give the run up after so long."
+    ),
+    "group": Field(type="string", min_length=1, max_length=100, about="Runs that belong together."),
+    "mode": Field(
+        type="string",
+        enum=["live", "preview", "mock"],
+        about="`preview` shows the upstream request and sends nothing; `mock` runs against the simulator, free.",
+    ),
+}
+LIST = {
+    "state": Field(type="string", enum=sorted(OPEN | FINAL), about="Only runs in this state."),
+    "node": Field(type="string", max_length=200, about="Only runs of this node."),
+    "reference": Field(type="string", max_length=200, about="Only runs with this reference."),
+    "group": Field(type="string", max_length=100, about="Only runs of this group."),
+    "cursor": Field(type="string", pattern="^run_[0-9a-z]{26}$", about="Taken from `next`."),
+    "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Runs on a page."),
+}
+READ = {"wait": START["wait"]}
+
+_HEADER_PREFIX = "halley-"
+_METADATA_BYTES = 4000
+
+
+class ParameterCheck:
+    """Checks the parameters of one route.
+
+    Args:
+        fields: The parameters.
+        headers: Whether each may also be sent as a header, `Halley-Webhook-Url` for `webhook_url`.
+    """
+
+    def __init__(self, fields: Mapping[str, Field], *, headers: bool = False) -> None:
+        self._check = InputCheck(fields, (), {})
+        self._headers = {_HEADER_PREFIX + name.replace("_", "-"): name for name in fields} if headers else {}
+
+    def read(self, request: Request[Any, Any, State]) -> dict[str, Any]:
+        """Return the parameters that were sent, typed; query before header.
+
+        Raises:
+            InvalidInput: With a fault for each wrong one, pointed to as `query:wait`.
+        """
+        raw: dict[str, Any] = {}
+        for header, name in self._headers.items():
+            if header in request.headers:
+                raw[name] = request.headers[header]
+        raw |= {name: value for name, value in request.query_params.multi_items() if value != ""}
+        if isinstance(raw.get("webhook_events"), str):
+            raw["webhook_events"] = [part.strip() for part in raw["webhook_events"].split(",")]
+        try:
+            values = self._check.check(raw)
+        except InvalidInput as exc:
+            raise InvalidInput(tuple(_pointed(fault) for fault in exc.faults)) from None
+        if len(str(values.get("metadata", ""))) > _METADATA_BYTES:
+            message = "metadata must be at most 4 kB"
+            raise InvalidInput((Fault(pointer="query:metadata", code="max_length", message=message),))
+        return values
+
+
+def _pointed(fault: Fault) -> Fault:
+    return Fault(pointer="query:" + fault.pointer.removeprefix("/"), code=fault.code, message=fault.message)

@@ -1,0 +1,112 @@
+"""Errors as `application/problem+json` (RFC 9457). The only place that turns an error into an HTTP answer."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from msgspec import UNSET, Struct, UnsetType
+
+from service.errors import CallerError, Fault, StoreError
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+_URN = "urn:halley:problem:"
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What went wrong with a request.
+
+    Attributes:
+        type: Stable URN of the kind of problem.
+        title: The kind of problem, in words.
+        status: HTTP status.
+        detail: This problem, in words, and what to do.
+        code: Stable machine word.
+        retryable: The same request may succeed later.
+        errors: For wrong input: one entry per fault.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool = False
+    errors: tuple[Fault, ...] | UnsetType = UNSET
+
+
+_CODES = {
+    400: "invalid_request",
+    401: "auth",
+    403: "auth",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+
+
+def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
+    """Write a problem as an HTTP answer."""
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers=headers or {},
+    )
+
+
+def on_caller_error(_request: Request[Any, Any, State], exc: CallerError) -> Response[bytes]:
+    """Answer an error that the caller can mend."""
+    headers = {"WWW-Authenticate": "Bearer"} if exc.status == HTTPStatus.UNAUTHORIZED else None
+    problem = Problem(
+        type=_URN + exc.code,
+        title=exc.title,
+        status=exc.status,
+        detail=exc.detail,
+        code=exc.code,
+        errors=exc.faults or UNSET,
+    )
+    return problem_response(problem, headers)
+
+
+def on_http_error(_request: Request[Any, Any, State], exc: HTTPException) -> Response[bytes]:
+    """Answer an error of the framework: unknown route, wrong method, body too large."""
+    status = HTTPStatus(exc.status_code)
+    code = _CODES.get(
+        exc.status_code, "server" if exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "request"
+    )
+    problem = Problem(
+        type=_URN + code, title=status.phrase, status=status, detail=exc.detail or status.phrase, code=code
+    )
+    return problem_response(problem, dict(exc.headers or {}))
+
+
+def on_store_error(request: Request[Any, Any, State], exc: StoreError) -> Response[bytes]:
+    """Answer when the database cannot do its work: nothing was taken in, so the caller may try again."""
+    request.app.state.services.log.error("store.failed", error=str(exc))
+    problem = Problem(
+        type=_URN + "store",
+        title="The database cannot do its work",
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        detail="Nothing was started. Try again in a moment.",
+        code="server",
+        retryable=True,
+    )
+    return problem_response(problem, {"Retry-After": "5"})
+
+
+def on_bug(request: Request[Any, Any, State], exc: Exception) -> Response[bytes]:
+    """Answer an error of our own: logged in full, told in general."""
+    request.app.state.services.log.error("request.broke", path=request.url.path, exc_info=exc)
+    problem = Problem(
+        type=_URN + "server",
+        title="Halley made a mistake",
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        detail="This is a fault of Halley, not of your request; the log has the details.",
+        code="server",
+    )
+    return problem_response(problem)

@@ -1,0 +1,228 @@
+"""A start, from the request to the stored run: everything is checked before anything is kept or sent."""
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from msgspec import Struct
+
+from service.api.auth import Caller
+from service.api.bodies import read_input
+from service.api.deps import Services
+from service.api.parameters import START, ParameterCheck
+from service.definitions.catalog import CompiledNode
+from service.definitions.inputs import media_values
+from service.definitions.media import shortened
+from service.errors import BlockedAddress, Conflict, Fault, InvalidInput
+from service.ids import new_id, new_token
+from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook, queued
+from service.store.base import Idempotency, Started
+
+AnyRequest = Request[Any, Any, State]
+_KEY_LENGTH = 255
+_parameters = ParameterCheck(START, headers=True)
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """A checked start.
+
+    Attributes:
+        node: What to run.
+        options: How to run it.
+        values: The checked input.
+        key: Idempotency key, if the caller sent one.
+        fingerprint: Hash of the request, to tell a repetition from a mix-up.
+    """
+
+    node: CompiledNode
+    options: dict[str, Any]
+    values: dict[str, Any]
+    key: str | None
+    fingerprint: str
+
+    @property
+    def mode(self) -> str:
+        """How the run is carried out: `live`, `mock` or `preview`."""
+        return str(self.options.get("mode", "live"))
+
+
+async def read_start(request: AnyRequest, node: CompiledNode, services: Services) -> Start:
+    """Check a start request as a whole.
+
+    Raises:
+        Conflict: The mode is not possible here; told before any fault of the input.
+        InvalidInput: With every fault of parameters, headers and body at once.
+    """
+    faults: list[Fault] = []
+    options = _collect(faults, lambda: _parameters.read(request))
+    mode = str(options.get("mode", "live"))
+    refuse_impossible(mode, services)
+    raw = await read_input(request)
+    values = _collect(faults, lambda: node.inputs.check(raw))
+    faults += _webhook_faults(options, services)
+    key = idempotency_key(request.headers, faults)
+    if faults:
+        raise InvalidInput(tuple(faults))
+    return Start(
+        node=node,
+        options=options,
+        values=values,
+        key=key,
+        fingerprint=_fingerprint(node.id, values, {**options, "wait": None}),
+    )
+
+
+def _collect(faults: list[Fault], check: Any) -> dict[str, Any]:
+    try:
+        return dict(check())
+    except InvalidInput as exc:
+        faults += exc.faults
+        return {}
+
+
+def refuse_impossible(mode: str, services: Services) -> None:
+    """Refuse a mode that this process cannot carry out.
+
+    Raises:
+        Conflict: With the words that help.
+    """
+    if mode == "live" and not services.can_run_live:
+        raise Conflict(
+            "There is no upstream key: set COMETAPI_KEY and restart, or add `mode=mock` to try the node for free "
+            "against the simulated upstream, or `mode=preview` to see the request that would be sent."
+        )
+    if mode == "mock" and not services.can_run_mock:
+        raise Conflict(
+            "This process has no simulated upstream; start it with `halley serve` to use `mode=mock`."
+        )
+
+
+def _webhook_faults(options: Mapping[str, Any], services: Services) -> list[Fault]:
+    """Refuse a webhook URL whose literal address is blocked; names are judged when they are connected to."""
+    url = options.get("webhook_url")
+    if not url:
+        return []
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return [Fault(pointer="query:webhook_url", code="format", message="this is not a URL")]
+    try:
+        services.guard.check(str(ipaddress.ip_address(host)))
+    except ValueError:
+        return []
+    except BlockedAddress as exc:
+        return [Fault(pointer="query:webhook_url", code="blocked_address", message=str(exc))]
+    return []
+
+
+def idempotency_key(headers: Mapping[str, str], faults: list[Fault]) -> str | None:
+    """Return the caller's idempotency key, quoted or bare."""
+    raw = headers.get("idempotency-key")
+    if raw is None:
+        return None
+    key = raw.strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not 1 <= len(key) <= _KEY_LENGTH:
+        message = f"must have 1 to {_KEY_LENGTH} characters"
+        faults.append(Fault(pointer="header:Idempotency-Key", code="max_length", message=message))
+    return key
+
+
+def _fingerprint(node_id: str, values: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    canonical = msgspec.json.encode([node_id, values, options], order="sorted")
+    return hashlib.sha256(canonical).hexdigest()
+
+
+async def start_run(
+    start: Start, caller: Caller, services: Services, base_url: str, *, retry_of: str | None = None
+) -> Started:
+    """Store a run; a sweep submits it at once.
+
+    Args:
+        start: The checked start.
+        caller: Whose run it is.
+        services: The services.
+        base_url: Where this caller reaches Halley.
+        retry_of: The run that it repeats.
+
+    Raises:
+        Conflict: The idempotency key belongs to another request.
+    """
+    run = _new_run(start, caller, services, base_url, retry_of)
+    key = None
+    if start.key is not None:
+        key = Idempotency(scope=caller.key_id, key=start.key, fingerprint=start.fingerprint)
+    started = await services.store.start(queued(run), start.values, key)
+    if started.key_reused:
+        raise InvalidInput((_REUSED,))
+    return started
+
+
+_REUSED = Fault(
+    pointer="header:Idempotency-Key",
+    code="key_reused",
+    message="this key was used for another request in the last 7 days; use a new key for a new request",
+)
+
+
+def _new_run(
+    start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None
+) -> Run:
+    now, node, options = services.clock.now(), start.node, start.options
+    run_id = new_id("run", now)
+    mode: Mode = "mock" if start.mode == "mock" else "live"
+    return Run(
+        id=run_id,
+        workspace=caller.workspace,
+        node=node.id,
+        provider=node.provider.provider,
+        state="queued",
+        mode=mode,
+        input=public_input(node, start.values),
+        status_url=f"{base_url}/v1/runs/{run_id}",
+        callback_token=new_token(),
+        external_id=str(uuid4()),
+        created_at=now,
+        deadline_at=now + float(options.get("deadline", node.pace.deadline_s)),
+        due_at=now,
+        upstream_path=node.plan.build(start.values).path,
+        warnings=tuple(node.warnings(start.values)),
+        reference=options.get("reference"),
+        metadata=options.get("metadata", {}),
+        group=options.get("group"),
+        webhook=_webhook(options),
+        retry_of=retry_of,
+    )
+
+
+def _webhook(options: Mapping[str, Any]) -> Webhook | None:
+    if "webhook_url" not in options:
+        return None
+    return Webhook(url=options["webhook_url"], events=tuple(options.get("webhook_events") or END_EVENTS))
+
+
+def public_input(node: CompiledNode, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an input for people: data of files is told by its size."""
+    found = {
+        text: shortened(text)
+        for name, value in values.items()
+        for _, text, _ in media_values(value, node.fields[name], "")
+    }
+    return {name: _replaced(value, found) for name, value in values.items()}
+
+
+def _replaced(value: Any, words: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return words.get(value, value)
+    if isinstance(value, list):
+        return [_replaced(item, words) for item in value]
+    if isinstance(value, dict):
+        return {name: _replaced(item, words) for name, item in value.items()}
+    return value

@@ -1,0 +1,297 @@
+"""The one place where all floors meet: settings in, a running application out, closed in reverse order."""
+
+import contextlib
+import fcntl
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from aiohttp.abc import AbstractResolver
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from service.api import callbacks, health, node_routes, runs
+from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
+from service.api.deps import Services, provide_caller, provide_services
+from service.api.openapi import build_document
+from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
+from service.api.request_log import RequestLog
+from service.clock import Clock, SystemClock
+from service.definitions.catalog import Catalog, load_catalog
+from service.delivery.dispatcher import Dispatcher
+from service.delivery.sender import Sender
+from service.delivery.signer import derive_secret
+from service.egress import EgressGuard
+from service.errors import CallerError, SettingsError, StoreError
+from service.lifecycle.run import Mode
+from service.log import Log
+from service.metrics import Metrics
+from service.secret_key import load_secret_key
+from service.settings import Secret, Settings
+from service.store.sqlite import SqliteStore
+from service.upstream.client import UpstreamClient
+from service.upstream.transport import Transport
+from service.workers.budget import Budgets
+from service.workers.desk import Desk
+from service.workers.poller import Poller
+from service.workers.reconciler import Reconciler
+from service.workers.rescuer import Rescuer
+from service.workers.scheduler import SweepScheduler
+from service.workers.submitter import Submitter
+from service.workers.sweep import Crew, Sweep
+from service.workers.switchboard import Switchboard
+
+_DRAIN_S = 9.0
+_WAIT_CAP_S = 25.0
+_MOCK_KEY = Secret("mock-key")
+
+
+class Tuning(Struct, frozen=True, kw_only=True):
+    """How often sweeps are rung, in seconds, and what tests replace.
+
+    Attributes:
+        submit_s: Queued runs that wait out a backoff.
+        poll_s: Running tasks.
+        reconcile_s: Submissions of unknown outcome.
+        expire_s: Deadlines.
+        deliver_s: Deliveries that wait on their ladder.
+        wait_cap_s: Longest wait in one request.
+        resolver: Resolver of webhook hosts; the system's by default.
+    """
+
+    submit_s: float = 0.5
+    poll_s: float = 0.25
+    reconcile_s: float = 1.0
+    expire_s: float = 1.0
+    deliver_s: float = 0.5
+    wait_cap_s: float = _WAIT_CAP_S
+    resolver: AbstractResolver | None = None
+
+
+class Mock(Struct, frozen=True, kw_only=True):
+    """The simulated upstream of `mode=mock`: where it is, and where it may call back."""
+
+    url: str
+    callback_base: str
+
+
+def create_app(
+    settings: Settings,
+    log: Log,
+    *,
+    mock: Mock | None = None,
+    catalog: Catalog | None = None,
+    clock: Clock | None = None,
+    tuning: Tuning | None = None,
+    announce_key: Callable[[str], None] | None = None,
+) -> Litestar:
+    """Build the application; everything it owns is opened and closed by its lifespan.
+
+    Args:
+        settings: Checked settings.
+        log: Structured log.
+        mock: Simulated upstream; without one `mode=mock` is refused.
+        catalog: Compiled nodes; loaded when not given.
+        clock: The time.
+        tuning: Intervals and test doubles.
+        announce_key: Told the first API key, made when there is none and none is set.
+
+    Raises:
+        DefinitionFaults: Node definitions are wrong.
+        SettingsError: The data folder or the secret key cannot be used.
+    """
+    nodes = catalog or load_catalog(settings.nodes_path)
+    house = House(settings, log, mock, nodes, clock or SystemClock(), tuning or Tuning(), announce_key)
+    return Litestar(
+        route_handlers=[
+            node_routes.list_nodes,
+            node_routes.show_node,
+            node_routes.start_node,
+            runs.list_runs,
+            runs.show_run,
+            runs.show_timeline,
+            runs.cancel_run,
+            runs.adopt_run,
+            runs.abandon_run,
+            runs.retry_run,
+            callbacks.receive_callback,
+            health.healthz,
+            health.readyz,
+            health.metrics,
+            health.openapi,
+        ],
+        dependencies={
+            "services": Provide(provide_services, sync_to_thread=False),
+            "caller": Provide(provide_caller),
+        },
+        exception_handlers={
+            CallerError: on_caller_error,
+            StoreError: on_store_error,
+            HTTPException: on_http_error,
+            Exception: on_bug,
+        },
+        middleware=[RequestLog()],
+        lifespan=[house.lifespan],
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+class House:
+    """Everything the application owns, and the order in which it is opened and closed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        mock: Mock | None,
+        catalog: Catalog,
+        clock: Clock,
+        tuning: Tuning,
+        announce_key: Callable[[str], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._mock = mock
+        self._catalog = catalog
+        self._clock = clock
+        self._tuning = tuning
+        self._announce_key = announce_key
+        self._is_ready = False
+        self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
+        """Open store, clients and sweeps, and close them in reverse order."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(locked(self._settings.data_dir))
+            secret = load_secret_key(self._settings.secret_key, self._settings.data_dir)
+            store = SqliteStore(self._settings.database, self._clock)
+            await store.open()
+            stack.push_async_callback(store.close)
+            await self._ensure_key(store)
+            metrics, switchboard, crew = Metrics(), Switchboard(), Crew(self._log)
+            store.listen(metrics.notify)
+            store.listen(switchboard.notify)
+            guard = EgressGuard(self._settings.egress_allow)
+            desk = await self._desk(stack, store, crew, switchboard)
+            dispatcher = await self._dispatcher(stack, store, crew, switchboard, guard, secret, metrics)
+            app.state.services = self._services(store, switchboard, guard, metrics)
+            await self._run_sweeps(stack, desk, dispatcher, switchboard)
+            self._is_ready = True
+            try:
+                yield
+            finally:
+                self._is_ready = False
+
+    async def _ensure_key(self, store: SqliteStore) -> None:
+        if self._announce_key is None or self._settings.api_key is not None or await store.keys():
+            return
+        key = await add_key(store, self._clock, "first", DEFAULT_WORKSPACE)
+        if key is not None:
+            self._announce_key(key)
+
+    async def _desk(
+        self, stack: contextlib.AsyncExitStack, store: SqliteStore, crew: Crew, switchboard: Switchboard
+    ) -> Desk:
+        settings = self._settings
+        live = await stack.enter_async_context(Transport(settings.upstream_url, settings.upstream_key))
+        clients: dict[Mode, UpstreamClient] = {"live": UpstreamClient(live, self._clock)}
+        bases: dict[Mode, str | None] = {"live": settings.public_url}
+        if self._mock is not None:
+            mock = await stack.enter_async_context(Transport(self._mock.url, _MOCK_KEY))
+            clients["mock"] = UpstreamClient(mock, self._clock)
+            bases["mock"] = self._mock.callback_base
+        return Desk(
+            store=store,
+            catalog=self._catalog,
+            clients=clients,
+            callback_bases=bases,
+            budgets=Budgets(self._catalog.providers(), self._clock.now),
+            crew=crew,
+            clock=self._clock,
+            chance=self._chance,
+            ring=switchboard.ring,
+            log=self._log,
+        )
+
+    async def _dispatcher(
+        self,
+        stack: contextlib.AsyncExitStack,
+        store: SqliteStore,
+        crew: Crew,
+        switchboard: Switchboard,
+        guard: EgressGuard,
+        secret: bytes,
+        metrics: Metrics,
+    ) -> Dispatcher:
+        sender = Sender(guard, resolver=self._tuning.resolver)
+        await sender.start()
+        stack.push_async_callback(sender.close)
+        return Dispatcher(
+            store,
+            sender,
+            start=crew.start,
+            ring=lambda: switchboard.ring("deliver"),
+            secret_of=lambda workspace: derive_secret(secret, workspace),
+            count=lambda outcome: metrics.deliveries.labels(outcome).inc(),
+            clock=self._clock,
+            chance=self._chance,
+            log=self._log,
+        )
+
+    def _services(
+        self, store: SqliteStore, switchboard: Switchboard, guard: EgressGuard, metrics: Metrics
+    ) -> Services:
+        settings = self._settings
+        return Services(
+            store=store,
+            catalog=self._catalog,
+            keys=KeyRing(store, settings.api_key, self._clock),
+            switchboard=switchboard,
+            guard=guard,
+            metrics=metrics,
+            clock=self._clock,
+            log=self._log,
+            upstream_url=settings.upstream_url,
+            public_url=settings.public_url,
+            can_run_live=settings.upstream_key is not None,
+            can_run_mock=self._mock is not None,
+            wait_cap_s=self._tuning.wait_cap_s,
+            openapi=build_document(self._catalog),
+            is_ready=lambda: self._is_ready,
+        )
+
+    async def _run_sweeps(
+        self, stack: contextlib.AsyncExitStack, desk: Desk, dispatcher: Dispatcher, switchboard: Switchboard
+    ) -> None:
+        rescuer, tuning = Rescuer(desk), self._tuning
+        await rescuer.take_over()
+        sweeps = [
+            Sweep("submit", tuning.submit_s, Submitter(desk).run_once, self._log),
+            Sweep("poll", tuning.poll_s, Poller(desk).run_once, self._log),
+            Sweep("reconcile", tuning.reconcile_s, Reconciler(desk).run_once, self._log),
+            Sweep("expire", tuning.expire_s, rescuer.run_once, self._log),
+            Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
+        ]
+        for sweep in sweeps:
+            switchboard.connect(sweep)
+        scheduler = SweepScheduler(sweeps)
+        scheduler.start()
+        stack.push_async_callback(desk.crew.drain, _DRAIN_S)
+        stack.push_async_callback(scheduler.stop)
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder for this process: SQLite carries one Halley, not two."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "halley.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(f"HALLEY_DATA_DIR: another Halley is running in {data_dir}") from None
+        yield

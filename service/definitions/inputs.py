@@ -1,0 +1,209 @@
+"""From what a user sent to a checked input: native spellings, text for numbers, every fault at once.
+
+The rules themselves are JSON Schema (see `json_schema`); this room applies them and words their violations.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from service.definitions import media
+from service.definitions.json_schema import object_schema
+from service.definitions.schema import Field, Rule
+from service.errors import Fault, InvalidInput
+
+_NUMBERS = (int, float)
+
+
+class InputCheck:
+    """The compiled check of one node's inputs.
+
+    Args:
+        fields: The node's inputs, with the provider's words filled in.
+        rules: Requirements across them.
+        reserved: Names that Halley sets itself, each with what to use instead.
+    """
+
+    def __init__(
+        self, fields: Mapping[str, Field], rules: Sequence[Rule], reserved: Mapping[str, str]
+    ) -> None:
+        self.fields = dict(fields)
+        self.schema = object_schema(fields, rules)
+        self._reserved = dict(reserved)
+        self._validator = jsonschema_rs.validator_for({**self.schema})
+        self._native = {path: name for name, field in fields.items() for path in _paths(field) if "." in path}
+
+    def check(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the input in the types of the definition.
+
+        Raises:
+            InvalidInput: With one fault for everything that is wrong.
+        """
+        values = {
+            name: coerced(value, self.fields[name]) if name in self.fields else value
+            for name, value in self._flat(raw).items()
+        }
+        faults = [fault for error in self._validator.iter_errors(values) for fault in self._worded(error)]
+        if not faults:
+            faults = [*self._media_faults(values)]
+        if faults:
+            raise InvalidInput(tuple(_unique(faults)))
+        return values
+
+    def _flat(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Accept upstream's own nesting (`{"input": {"mode": …}}` or `input.mode`) for flat fields."""
+        flat: dict[str, Any] = {}
+        for key, value in raw.items():
+            inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
+            if key not in self.fields and inner and inner.keys() <= self._native.keys():
+                flat |= {self._native[path]: v for path, v in inner.items()}
+            else:
+                flat[self._native.get(key, key) if key not in self.fields else key] = value
+        return flat
+
+    def _media_faults(self, values: dict[str, Any]) -> Iterator[Fault]:
+        for name, value in values.items():
+            for pointer, text, field in media_values(value, self.fields[name], f"/{name}"):
+                yield from media.media_faults(text, field, pointer)
+
+    def _worded(self, error: jsonschema_rs.ValidationError) -> list[Fault]:
+        kind, value = error.kind.name, getattr(error.kind, "value", None)
+        pointer = "".join(
+            f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error.instance_path
+        )
+        rule = self._rule_sentence(error.schema_path)
+        if kind == "required":
+            message = rule or f"{value} is required"
+            return [Fault(pointer=f"{pointer}/{value}", code="required", message=message)]
+        if rule is not None:
+            return [Fault(pointer=pointer, code="rule", message=rule)]
+        if kind == "additionalProperties":
+            return [self._unknown(f"{pointer}/{name}", name) for name in value or ()]
+        message = self._message(kind, value, error)
+        return [Fault(pointer=pointer, code=_CODES.get(kind, "value"), message=message)]
+
+    def _rule_sentence(self, schema_path: Sequence[str | int]) -> str | None:
+        schema: Any = self.schema
+        found = None
+        for before, step in zip((None, *schema_path), schema_path, strict=False):
+            schema = schema[step] if not isinstance(schema, str | int) else schema
+            if before == "allOf" and isinstance(schema, dict) and "description" in schema:
+                found = str(schema["description"])
+        return found
+
+    def _unknown(self, pointer: str, name: str) -> Fault:
+        near = difflib.get_close_matches(name, self.fields, 1)
+        known = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(self.fields)}"
+        hint = self._reserved.get(name) or known
+        return Fault(
+            pointer=pointer, code="unknown_field", message=f"{name} is not a field of this node; {hint}"
+        )
+
+    def _message(self, kind: str, value: Any, error: jsonschema_rs.ValidationError) -> str:
+        field = self.fields.get(str(error.instance_path[0])) if error.instance_path else None
+        if field is not None and field.type == "media" and kind in ("anyOf", "pattern", "maxLength"):
+            return _media_message(field)
+        words = {
+            "type": f"must be of type {value}",
+            "enum": f"must be one of {value}",
+            "minimum": f"must be at least {value}",
+            "maximum": f"must be at most {value}",
+            "minLength": f"must have at least {value} characters",
+            "maxLength": f"must have at most {value} characters",
+            "minItems": f"must have at least {value} items",
+            "maxItems": f"must have at most {value} items",
+        }
+        return words.get(kind, str(error.message)[:300])
+
+
+_CODES = {
+    "type": "type",
+    "enum": "enum",
+    "const": "enum",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "minItems": "min_items",
+    "maxItems": "max_items",
+    "pattern": "format",
+    "anyOf": "format",
+}
+
+
+def _media_message(field: Field) -> str:
+    forms = "a URL that starts with http:// or https://"
+    if set(field.send or ["url"]) != {"url"}:
+        formats = " or ".join(field.formats or ["any"])
+        limit = f", at most {field.max_size}" if field.max_size else ""
+        forms += f", or Base64 (raw or a data URI) of a {formats} file{limit}"
+    return f"must be {forms}"
+
+
+def _paths(field: Field) -> list[str]:
+    return [field.to] if isinstance(field.to, str) else list(field.to or [])
+
+
+def _unique(faults: list[Fault]) -> list[Fault]:
+    return list(dict.fromkeys(faults))
+
+
+def media_values(value: Any, field: Field, pointer: str) -> Iterator[tuple[str, str, Field]]:
+    """Yield every media text in a value, with its pointer and its field."""
+    if field.type == "media" and isinstance(value, str):
+        yield pointer, value, field
+    elif isinstance(value, list) and field.items:
+        for index, item in enumerate(value):
+            yield from media_values(item, field.items, f"{pointer}/{index}")
+    elif isinstance(value, dict):
+        for name, member in (field.fields or {}).items():
+            if member and name in value:
+                yield from media_values(value[name], member, f"{pointer}/{name}")
+
+
+def coerced(value: Any, field: Field) -> Any:
+    """Bring text to the field's type where it plainly stands for it; anything else is left for the check.
+
+    Forms and no-code tools send `"3"`, `"true"` and `"[…]"`; a lone value stands for a list of one, or for an
+    object with a single required member.
+    """
+    if field.type == "media":
+        return media.normalized(value) if isinstance(value, str) else value
+    if isinstance(value, str) and field.type in _PARSED:
+        value = _parsed(value, field.type)
+    if field.type == "array" and field.items:
+        items = value if isinstance(value, list) else [value] if isinstance(value, str) else None
+        return value if items is None else [coerced(item, field.items) for item in items]
+    if field.type == "object" and field.fields:
+        return _coerced_object(value, field.fields)
+    return value
+
+
+_PARSED: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": _NUMBERS,
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def _parsed(text: str, kind: str) -> Any:
+    try:
+        value = msgspec.json.decode(text.strip().lower() if kind == "boolean" else text)
+    except (msgspec.DecodeError, UnicodeError):
+        return text
+    is_number_for_bool = isinstance(value, bool) and kind != "boolean"
+    return value if isinstance(value, _PARSED[kind]) and not is_number_for_bool else text
+
+
+def _coerced_object(value: Any, fields: Mapping[str, Field | None]) -> Any:
+    if isinstance(value, str):
+        required = [name for name, member in fields.items() if member and member.required]
+        value = {required[0]: value} if len(required) == 1 else value
+    if not isinstance(value, dict):
+        return value
+    return {name: coerced(v, member) if (member := fields.get(name)) else v for name, v in value.items()}

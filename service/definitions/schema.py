@@ -1,0 +1,544 @@
+"""The words of the definition format, as Structs.
+
+Their JSON Schema is generated into `openapi/schemas/` for editors. What a word means stands in its docstring;
+`docs/definitions.md` teaches the format by example. Rules that cross fields or files are in `lint`.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+ErrorCode = Literal[
+    "auth",
+    "quota",
+    "rate_limited",
+    "invalid_request",
+    "moderation",
+    "upstream_busy",
+    "not_found",
+    "server",
+    "generation_failed",
+    "no_output",
+    "timed_out",
+    "canceled",
+    "submit_unknown",
+]
+UpstreamState = Literal["queued", "running", "succeeded", "failed", "canceled"]
+ArtifactKind = Literal["video", "image", "audio", "model3d", "file"]
+Transport = Literal["url", "base64", "data_uri", "multipart"]
+
+NodeId = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9]*\.[a-z][a-z0-9_]*$", description="`provider.operation`")
+]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+Duration = Annotated[
+    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$", description="Such as `15s` or `60m`")
+]
+Size = Annotated[str, Meta(pattern=r"^[0-9]+(B|kB|MB)$", description="Decimal units, such as `10MB`")]
+Endpoint = Annotated[
+    str,
+    Meta(
+        pattern=r"^(GET|POST) [/{]\S*$",
+        description="Method and path; `{name}` is an input, escaped, `{+name}` one that may hold slashes",
+    ),
+]
+Path = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="Where a value stands in an answer: a dotted path or a JMESPath expression. "
+        "`inner.…` starts at the object that `unwrap` found",
+    ),
+]
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS_BYTES = {"B": 1, "kB": 1_000, "MB": 1_000_000}
+
+
+def seconds(duration: str) -> float:
+    """Return a `Duration` in seconds."""
+    number, unit = re.fullmatch(r"([0-9.]+)([a-z]+)", duration).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS_S[unit]
+
+
+def size_bytes(size: str) -> int:
+    """Return a `Size` in bytes."""
+    number, unit = re.fullmatch(r"([0-9]+)([a-zA-Z]+)", size).groups()  # type: ignore[union-attr]
+    return int(number) * _UNITS_BYTES[unit]
+
+
+class _Word(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all format words: an unknown word is a fault, never ignored."""
+
+
+class Match(_Word, frozen=True, kw_only=True):
+    """What an input must be for a `when` to hold; all words must hold. What is not given counts as its default.
+
+    Attributes:
+        given: The user gave it (`true`) or not (`false`), whatever its default.
+        any_of: It is one of these values.
+        like: It is like this: `*` stands for any characters, `|` between alternatives.
+        unlike: It is given or has a default, and is not like this.
+        longer_than: It is a text of more characters, or a list of more elements.
+        shorter_than: It is a text of fewer characters, or a list of fewer elements.
+    """
+
+    given: bool | None = None
+    any_of: list[str | int | float | bool] | None = None
+    like: str | None = None
+    unlike: str | None = None
+    longer_than: int | None = None
+    shorter_than: int | None = None
+
+
+Condition = dict[str, str | int | float | bool | Match]
+
+
+class Rule(_Word, frozen=True, kw_only=True):
+    """A requirement across the inputs of one object. Exactly one of the first five words.
+
+    Attributes:
+        exactly_one: One of these inputs must be given, and only one.
+        at_least_one: One or more of these must be given.
+        at_most_one: No two of these may be given together; an inner list counts as one.
+        require: These must be given (when `when` holds).
+        forbid: These must not be given (when `when` holds).
+        exactly_one_nonzero: One of these numbers must be other than zero, the rest zero or absent.
+        when: Makes `require` and `forbid` conditional.
+        because: Said to the user when the rule is broken.
+    """
+
+    exactly_one: list[str] | None = None
+    at_least_one: list[str] | None = None
+    at_most_one: list[str | list[str]] | None = None
+    require: list[str] | None = None
+    forbid: list[str] | None = None
+    exactly_one_nonzero: list[str] | None = None
+    when: Condition | None = None
+    because: str | None = None
+
+
+class Advice(_Word, frozen=True, kw_only=True):
+    """Something the user should know although the input is let through.
+
+    Attributes:
+        when: Inputs for which it is said.
+        say: The sentence.
+    """
+
+    when: Condition
+    say: str
+
+
+class Field(_Word, frozen=True, kw_only=True):
+    """One input. It starts from the provider's field of the same name, or of the name in `like`; its own words win.
+
+    An entry with a `type` and no `like` starts afresh. An empty entry takes the provider's field as it is.
+
+    Attributes:
+        like: Name of the provider's field to start from; the words given here win.
+        type: JSON type, or `media` for a picture, sound or film in any form a user may have it.
+        title: Short label for forms.
+        about: One sentence for people.
+        example: A value shown in the documentation.
+        unit: Unit of a number, such as `s`.
+        required: Must be given.
+        default: Sent upstream when the user gives nothing.
+        default_when: The default is sent only when this holds.
+        assumed: What upstream uses when nothing is sent; documentation only.
+        enum: The only values allowed.
+        suggest: Known values of an open list.
+        minimum: Smallest number.
+        maximum: Largest number.
+        min_length: Shortest text.
+        max_length: Longest text.
+        pattern: Regular expression the text must match.
+        items: What the elements of an array are.
+        min_items: Fewest elements.
+        max_items: Most elements.
+        fields: The members of an object; an object without them takes any.
+        rules: Requirements across the members of an object.
+        media: Kind of a media input.
+        send: Forms that upstream takes, best first.
+        max_size: Largest file.
+        formats: File formats that upstream takes, as file extensions.
+        min_side: Least width and height in pixels.
+        max_ratio: Longest side over shortest side at most.
+        place: Where the value goes; path slots are found by name. Default: the body of a POST, the query of a GET.
+        to: Name or dotted path in the request, when other than the input's own; several send it several times.
+        convert: Sent as this type.
+        values: Values that are sent as others.
+        advanced: Not shown in simple forms.
+    """
+
+    like: str | None = None
+    type: Literal["string", "integer", "number", "boolean", "array", "object", "media"] | None = None
+    title: str | None = None
+    about: str | None = None
+    example: Any = UNSET
+    unit: str | None = None
+    required: bool | None = None
+    default: Any = UNSET
+    default_when: Condition | None = None
+    assumed: Any = UNSET
+    enum: list[str | int | float] | None = None
+    suggest: list[str] | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    items: "Field | None" = None
+    min_items: int | None = None
+    max_items: int | None = None
+    fields: "dict[str, Field | None] | None" = None
+    rules: list[Rule] | None = None
+    media: Literal["image", "video", "audio", "file"] | None = None
+    send: list[Transport] | None = None
+    max_size: Size | None = None
+    formats: list[str] | None = None
+    min_side: int | None = None
+    max_ratio: float | None = None
+    place: Literal["body", "query", "header"] | None = None
+    to: str | list[str] | None = None
+    convert: Literal["string", "number"] | None = None
+    values: dict[str, Any] | None = None
+    advanced: bool | None = None
+
+
+class Unwrap(_Word, frozen=True, kw_only=True):
+    """Finds the object that paths call `inner`: the innermost that has one of certain keys.
+
+    Attributes:
+        through: Key to step down through, from the whole answer on, while it leads to an object.
+        holds: Keys of which the object has one.
+    """
+
+    through: str
+    holds: list[str]
+
+
+class Verdict(_Word, frozen=True, kw_only=True):
+    """A value that says whether the request was accepted, under HTTP 200 too. An answer without it is accepted.
+
+    Attributes:
+        at: Where it stands (a plain dotted path).
+        accepted: Its values that mean acceptance; case does not matter.
+    """
+
+    at: Path
+    accepted: list[str | int | bool | None]
+
+
+class States(_Word, frozen=True, kw_only=True):
+    """Where the raw status stands, in order of preference, and what its words mean (case does not matter).
+
+    Attributes:
+        at: First of these that holds a text that is not empty.
+        overruled_by: When one of these says failed and `at` is not final, the task has failed.
+        words: Raw words per state.
+    """
+
+    at: list[Path] = []
+    overruled_by: list[Path] = []
+    words: dict[UpstreamState, list[str]] = {}
+
+
+class ArtifactRule(_Word, frozen=True, kw_only=True):
+    """A place where results stand.
+
+    Attributes:
+        kind: Kind of the results found here.
+        each: Path to a list of results, or to one.
+        url: Path(s) inside a result, each of which may hold a URL; `@` when the result is the URL.
+        order_by: Key of a number to sort by, where every result has it.
+        id: Path to upstream's own id of the result, which later calls may ask for.
+        seconds: Path to its length in seconds.
+        milliseconds: Path to its length in milliseconds.
+        role: `output`, or what else it is (`watermarked`, `cover`).
+    """
+
+    kind: ArtifactKind
+    each: Path
+    url: Path | list[Path] = "url"
+    order_by: str | None = None
+    id: Path | None = None
+    seconds: Path | None = None
+    milliseconds: Path | None = None
+    role: Name = "output"
+
+
+class ErrorRule(_Word, frozen=True, kw_only=True, rename={"code": "is"}):
+    """Maps an error answer to a code of the contract.
+
+    All rules are tried by `codes`, `words` and `whole` first; the HTTP status is asked only when none fits.
+
+    Attributes:
+        code: The contract's code (`is` in the file).
+        codes: Upstream's codes, types or status strings.
+        words: Parts of the message.
+        whole: Whole messages.
+        http: HTTP statuses.
+        html: Only answers that are an HTML page (with one of `http`, where given).
+        no_json: Only answers that are no JSON (with one of `http`, where given).
+        retry: May the same request be sent again later; default by code. Queries may be, by code, in any case.
+        submitted: `maybe` when a submission answered so may have been accepted all the same.
+        not_yet: Answered to a query, it may only mean that the task is not visible yet.
+    """
+
+    code: ErrorCode
+    codes: list[str | int] = []
+    words: list[str] = []
+    whole: list[str] = []
+    http: list[int] = []
+    html: bool = False
+    no_json: bool = False
+    retry: bool | None = None
+    submitted: Literal["no", "maybe"] | None = None
+    not_yet: bool = False
+
+
+class Errors(_Word, frozen=True, kw_only=True):
+    """Where an error answer keeps its code and message, and what they mean.
+
+    Attributes:
+        code: Places of upstream's code; all that are there count.
+        message: Places of the message, best first.
+        rules: Tried in order; the first that fits wins.
+    """
+
+    code: list[Path] = []
+    message: list[Path] = []
+    rules: list[ErrorRule] = []
+
+
+class Failure(_Word, frozen=True, kw_only=True):
+    """Why a task failed.
+
+    Attributes:
+        message: Places of the reason, best first.
+        rules: Words in it that mean more than `generation_failed`.
+    """
+
+    message: list[Path] = []
+    rules: list[ErrorRule] = []
+
+
+class Reads(_Word, frozen=True, kw_only=True):
+    """How answers are read. A dialect, or the part of it that a node says for itself (which comes first).
+
+    Attributes:
+        unwrap: Finds the object that the paths call `inner`.
+        verdict: Values that tell acceptance from refusal.
+        id: Places of the task id.
+        state: Places and words of the status.
+        progress: Places of the progress: `0.3`, `30` or `"30%"`.
+        artifacts: Places of the results, in order.
+        text: Places of a text result.
+        data: Structured result: name to place.
+        errors: Reading of error answers.
+        failure: Reading of failed tasks.
+    """
+
+    unwrap: Unwrap | None = None
+    verdict: list[Verdict] = []
+    id: list[Path] = []
+    state: States = States()
+    progress: list[Path] = []
+    artifacts: list[ArtifactRule] = []
+    text: list[Path] = []
+    data: dict[str, Path | list[Path]] = {}
+    errors: Errors = Errors()
+    failure: Failure = Failure()
+
+
+class Dialect(Reads, frozen=True, kw_only=True):
+    """A named way of answering, shared by many nodes: `nodes/dialects/<name>.yaml`.
+
+    Attributes:
+        dialect: Its name, that of the file.
+        about: What answers so, for people.
+    """
+
+    dialect: Name
+    about: str
+
+
+class Callback(_Word, frozen=True, kw_only=True):
+    """The provider can call back.
+
+    Attributes:
+        field: Body field that takes our URL.
+        confirm: `query`: callbacks are hints, a final one is confirmed by asking; `none`: they can be trusted.
+        min_interval: Least time between two confirming queries of one run.
+    """
+
+    field: str
+    confirm: Literal["query", "none"] = "query"
+    min_interval: Duration = "1s"
+
+
+class ExternalId(_Word, frozen=True, kw_only=True):
+    """The provider keeps an id of ours with the task.
+
+    Attributes:
+        field: Body field that takes it.
+        query: How to ask for the task by it; `{external_id}` is the slot.
+    """
+
+    field: str
+    query: Endpoint | None = None
+
+
+class Pace(_Word, frozen=True, kw_only=True):
+    """When a task is asked about.
+
+    Attributes:
+        first: After the submission.
+        every: Between looks at first.
+        growth: Each wait is so many times the one before.
+        at_most: Longest wait.
+        deadline: The run is given up after this time.
+        with_callback: Waits are so many times longer while a callback is expected.
+    """
+
+    first: Duration = "5s"
+    every: Duration = "5s"
+    growth: Annotated[float, Meta(ge=1)] = 1.2
+    at_most: Duration = "60s"
+    deadline: Duration = "60m"
+    with_callback: Annotated[float, Meta(ge=1)] = 4.0
+
+
+class Budget(_Word, frozen=True, kw_only=True):
+    """What all runs of a provider share, per process.
+
+    Attributes:
+        concurrency: Requests in flight at once.
+        queries_per_s: Polls started per second.
+    """
+
+    concurrency: Annotated[int, Meta(ge=1)] = 32
+    queries_per_s: Annotated[float, Meta(gt=0)] = 50.0
+
+
+class Cancel(_Word, frozen=True, kw_only=True):
+    """Upstream can cancel a task.
+
+    Attributes:
+        request: Method and path with `{task_id}`.
+        billed: Whether a canceled task is paid for.
+    """
+
+    request: Endpoint
+    billed: Literal["yes", "no", "unknown"] = "unknown"
+
+
+class Provider(_Word, frozen=True, kw_only=True):
+    """What is said once for all operations of a family: `nodes/<provider>/provider.yaml`.
+
+    Attributes:
+        provider: Its name, that of the folder.
+        title: Label for people.
+        about: What it is, in a sentence or two.
+        docs: Page of the upstream documentation.
+        auth: How requests are authenticated: with the key as a bearer token, or not at all.
+        headers: Sent with every request.
+        answers: Dialects that answers are read in, tried in this order.
+        query: The request that asks about a task; `{task_id}` is its id, `{path}` the path it was submitted to.
+        callback: How it calls back, if it does.
+        external_id: How it keeps an id of ours, if it does.
+        cancel: How a task is canceled, if it can be.
+        pace: When tasks are asked about.
+        budget: What all its runs share.
+        fields: Inputs that several operations have.
+        warn: Advice for every operation that has all the inputs named in it.
+    """
+
+    provider: Name
+    title: str
+    about: str
+    docs: str | None = None
+    auth: Literal["bearer", "none"] = "bearer"
+    headers: dict[str, str] = {}
+    answers: list[Name]
+    query: Endpoint | None = None
+    callback: Callback | None = None
+    external_id: ExternalId | None = None
+    cancel: Cancel | None = None
+    pace: Pace = Pace()
+    budget: Budget = Budget()
+    fields: dict[str, Field] = {}
+    warn: list[Advice] = []
+
+
+class Node(_Word, frozen=True, kw_only=True):
+    """One operation: `nodes/<provider>/<operation>.yaml`.
+
+    Attributes:
+        node: Its id.
+        title: Label for people.
+        about: What it makes, in a sentence or two.
+        kind: `task` is followed until it ends, `direct` answers with the result, `query` asks about a task.
+        answers: Dialects that its answers are read in, instead of the provider's.
+        category: Group in lists; default: the result's kind.
+        seed_row: Row of the provider's catalogue that it covers.
+        docs: Page of the upstream documentation.
+        withdrawn: Why upstream no longer offers it; it stays callable.
+        replaced_by: Node to use instead.
+        submit: The request that starts it.
+        query: The request that asks about a task, when other than the provider's.
+        inputs: What the user gives, in the order shown.
+        rules: Requirements across inputs.
+        warn: Advice that does not refuse.
+        constants: Sent as they are.
+        result: Kind of the main result.
+        reads: Reading of answers where it differs from the provider's dialects.
+        pace: When tasks are asked about, where it differs.
+        callback: `false` when this operation takes no callback URL.
+        external_id: `false` when this operation takes no id of ours; or how it does, other than the provider says.
+        example: A whole input for the documentation; default: the examples of the required inputs.
+    """
+
+    node: NodeId
+    title: str
+    about: str
+    kind: Literal["task", "direct", "query"] = "task"
+    answers: list[Name] | None = None
+    category: str | None = None
+    seed_row: str | None = None
+    docs: str | None = None
+    withdrawn: str | None = None
+    replaced_by: NodeId | None = None
+    submit: Endpoint
+    query: Endpoint | None = None
+    inputs: dict[str, Field | None] = {}
+    rules: list[Rule] = []
+    warn: list[Advice] = []
+    constants: dict[str, Any] = {}
+    result: Literal["video", "image", "audio", "model3d", "file", "text", "data"]
+    reads: Reads = Reads()
+    pace: Pace | UnsetType = UNSET
+    callback: bool = True
+    external_id: bool | ExternalId = True
+    example: dict[str, Any] | None = None
+
+
+class Case(_Word, frozen=True, kw_only=True):
+    """One fixture: an answer of upstream and what must be read in it.
+
+    Attributes:
+        name: What the answer shows; once per file.
+        as_: What was asked (`as` in the file): `submit`, `poll`, or nothing (`callback`).
+        status: HTTP status; a callback has none.
+        body: The decoded JSON, or a text when the answer is no JSON.
+        reads: What must be read; what is not named is not compared.
+    """
+
+    name: str
+    as_: Literal["submit", "poll", "callback"] = msgspec.field(name="as")
+    status: int = 200
+    body: Any
+    reads: dict[str, Any]

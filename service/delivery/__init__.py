@@ -1,0 +1,1 @@
+"""Deliveries: what is sent to receivers, how it is signed, when it is tried again, and what came back."""

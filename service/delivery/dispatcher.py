@@ -1,0 +1,111 @@
+"""Takes events from the outbox to their receivers and writes down what became of each attempt."""
+
+import random
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from service.clock import Clock
+from service.delivery.ladder import next_delay_s
+from service.delivery.sender import Exchange, Sender
+from service.delivery.signer import signed_headers
+from service.lifecycle.run import Entry
+from service.log import Log
+from service.store.base import Delivery, DeliveryResult, Store
+
+_IN_FLIGHT = 128
+_LEASE_S = 60.0
+
+
+class Dispatcher:
+    """One pass: lease due deliveries and start an attempt of each.
+
+    Args:
+        store: The outbox.
+        sender: Makes one exchange.
+        start: Starts a task that a graceful stop waits for.
+        ring: Asks for another pass.
+        secret_of: Signing secret of a workspace.
+        count: Counts an attempt by its outcome.
+        clock: The time.
+        chance: Source of jitter.
+        log: Structured log.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sender: Sender,
+        *,
+        start: Callable[[Coroutine[Any, Any, None]], None],
+        ring: Callable[[], None],
+        secret_of: Callable[[str], str],
+        count: Callable[[str], None],
+        clock: Clock,
+        chance: random.Random,
+        log: Log,
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._start = start
+        self._ring = ring
+        self._secret_of = secret_of
+        self._count = count
+        self._clock = clock
+        self._chance = chance
+        self._log = log
+        self._in_flight = 0
+
+    async def run_once(self) -> bool:
+        """Lease what is due and start sending it."""
+        free = _IN_FLIGHT - self._in_flight
+        if free <= 0:
+            return False
+        deliveries = await self._store.claim_deliveries(self._clock.now(), free, _LEASE_S)
+        for delivery in deliveries:
+            self._in_flight += 1
+            self._start(self._attempt(delivery))
+        return len(deliveries) == free
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        try:
+            moment = datetime.fromtimestamp(self._clock.now(), UTC)
+            secret = self._secret_of(delivery.workspace)
+            headers = signed_headers(secret, delivery.event_id, moment, delivery.body)
+            exchange = await self._sender.post(delivery.url, delivery.body, headers)
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == _IN_FLIGHT - 1:
+                self._ring()
+        result = self._result(delivery, exchange)
+        await self._store.finish_delivery(delivery, result)
+        self._count(exchange.outcome)
+        self._log.info("delivery.attempt", event_id=delivery.event_id, **result.entry.detail)
+
+    def _result(self, delivery: Delivery, exchange: Exchange) -> DeliveryResult:
+        now, attempts = self._clock.now(), delivery.attempts + 1
+        delay_s = None
+        if exchange.outcome not in ("delivered", "gone"):
+            delay_s = next_delay_s(
+                attempts,
+                random=self._chance.random(),
+                retry_after_s=exchange.retry_after_s,
+                throttled=exchange.outcome == "throttled",
+            )
+        detail = {
+            "type": delivery.event_type,
+            "attempt": attempts,
+            "outcome": exchange.outcome,
+            "status": exchange.status,
+            "latency_ms": round(exchange.latency_ms, 1),
+            "reason": exchange.reason,
+            "answer": exchange.answer[:200],
+            "again_in_s": None if delay_s is None else round(delay_s, 1),
+        }
+        state = "delivered" if exchange.outcome == "delivered" else "failed" if delay_s is None else "pending"
+        return DeliveryResult(
+            state=state,  # type: ignore[arg-type]
+            attempts=attempts,
+            due_at=None if delay_s is None else now + delay_s,
+            entry=Entry(at=now, kind="delivery", detail=detail),
+        )

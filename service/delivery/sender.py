@@ -1,0 +1,259 @@
+"""One HTTP exchange with one receiver: a POST, and what became of it.
+
+Strangers choose the URL and write the answer, so nothing here trusts either: the address is judged by the
+egress guard, the time and the size of the answer are bounded, redirects, cookies and proxies are out. When to
+try again, and what to do with an endpoint that is gone, is decided elsewhere.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from service.clock import Clock, SystemClock
+from service.egress import BlockedConnectionError, EgressGuard, GuardedResolver
+from service.errors import HalleyError
+from service.retry_after import parse_retry_after
+
+Outcome = Literal["delivered", "gone", "throttled", "failed", "blocked", "unreachable", "timeout"]
+
+ANSWER_LIMIT_BYTES = 2048
+
+# More deliveries than this to one host at once wait for a connection, and their deadline runs meanwhile.
+CONNECTIONS_PER_HOST = 64
+
+# Below the five seconds after which common servers drop an idle connection: a POST that meets one fails.
+KEEPALIVE_S = 4
+
+DNS_CACHE_S = 10
+
+_PARTS = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?]*)(?P<target>.*)", re.IGNORECASE | re.DOTALL)
+_NEVER_SENT = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
+
+
+# The first that fits. Only the causes of failed connections are repeated: other messages may hold the URL.
+_FAILURES: tuple[tuple[type[Exception], Outcome, str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "unreachable", "The host of the URL has no address: {cause}."),
+    (aiohttp.ClientSSLError, "unreachable", "No TLS connection to the receiver could be made: {cause}."),
+    (aiohttp.ClientConnectorError, "unreachable", "No connection to the receiver could be made: {cause}."),
+    (aiohttp.InvalidURL, "failed", "The host of the URL is not valid; write IPv4 addresses as 192.0.2.1."),
+    (aiohttp.ServerDisconnectedError, "failed", "The connection broke before the receiver answered."),
+    (OSError, "failed", "The connection broke before the receiver answered."),
+    (aiohttp.ClientError, "failed", "The receiver's answer is not valid HTTP."),
+    (ValueError, "failed", "The request cannot be written as HTTP: a header holds a forbidden character."),
+)
+
+
+class UrlError(HalleyError):
+    """Nothing can be posted to this URL; the message says why, without repeating it."""
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one POST.
+
+    Attributes:
+        outcome: `delivered` 2xx; `gone` 410; `throttled` 429, 502, 503, 504; `failed` any other answer, none
+            that could be read, or a URL that cannot be used; `blocked` refused by the egress guard;
+            `unreachable` no connection; `timeout` no answer before the deadline.
+        status: HTTP status, as soon as there was one.
+        latency_ms: From the call to the end of the exchange.
+        answer: The first 2 KB of the answer's body.
+        retry_after_s: What the receiver asked for.
+        reason: One sentence for a person, without the URL's path and query.
+    """
+
+    outcome: Outcome
+    reason: str
+    status: int | None = None
+    latency_ms: float = 0.0
+    answer: str = ""
+    retry_after_s: float | None = None
+
+
+class Sender:
+    """Posts to receivers over one pool of connections.
+
+    Args:
+        guard: Judges every address before a socket is made.
+        timeout_s: Deadline of a whole exchange, from the name to the end of the answer.
+        resolver: Asked for the addresses of names, the system's if not given; closed with the sender.
+        clock: Read when a receiver names a date in `Retry-After`.
+        version: Stands in the User-Agent, the installed one if not given.
+    """
+
+    def __init__(
+        self,
+        guard: EgressGuard,
+        *,
+        timeout_s: float = 15.0,
+        resolver: AbstractResolver | None = None,
+        clock: Clock | None = None,
+        version: str | None = None,
+    ) -> None:
+        self._guard = guard
+        self._timeout_s = timeout_s
+        self._resolver = resolver
+        self._clock = clock or SystemClock()
+        self._version = version
+        self._closing = contextlib.AsyncExitStack()
+        self._session: aiohttp.ClientSession
+
+    async def start(self) -> None:
+        """Open the pool; in the event loop that will use it."""
+        resolver = GuardedResolver(self._guard, self._resolver or aiohttp.ThreadedResolver())
+        self._closing.push_async_callback(resolver.close)
+        session = _session(_connector(self._guard, resolver), self._version or _installed_version())
+        self._session = await self._closing.enter_async_context(session)
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._closing.aclose()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Exchange:
+        """Send a body to a receiver and report what became of it; failures are outcomes, not exceptions.
+
+        Args:
+            url: Path and query go out byte for byte as given, a fragment does not go out.
+            body: Sent as it is.
+            headers: Sent in addition to those that HTTP needs.
+        """
+        begun = time.perf_counter()
+        try:
+            exchange = await self._exchange(request_url(url), body, headers)
+        except (UrlError, aiohttp.ClientError, OSError, ValueError) as error:
+            outcome, reason = self._explain(error)
+            exchange = Exchange(outcome=outcome, reason=reason)
+        return msgspec.structs.replace(exchange, latency_ms=(time.perf_counter() - begun) * 1000)
+
+    async def _exchange(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Exchange:
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        async with asyncio.timeout_at(deadline):
+            response = await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+        answer = await _read_answer(response, deadline)
+        outcome, reason = _judge(response.status)
+        return Exchange(
+            outcome=outcome,
+            reason=reason,
+            status=response.status,
+            answer=answer,
+            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._clock.now()),
+        )
+
+    def _explain(self, error: Exception) -> tuple[Outcome, str]:
+        if isinstance(error, TimeoutError):
+            return "timeout", f"The receiver did not answer within {self._timeout_s:g} s."
+        return _explain(error)
+
+
+def _connector(guard: EgressGuard, resolver: AbstractResolver) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(
+        limit=0,
+        limit_per_host=CONNECTIONS_PER_HOST,
+        keepalive_timeout=KEEPALIVE_S,
+        resolver=resolver,
+        socket_factory=guard.socket_factory,
+        ttl_dns_cache=DNS_CACHE_S,
+    )
+
+
+def _session(connector: aiohttp.TCPConnector, version: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        # Kept as it came: a few compressed bytes could otherwise unfold into gigabytes.
+        auto_decompress=False,
+        headers={"User-Agent": f"Halley/{version}", "Accept-Encoding": "identity"},
+        read_bufsize=2 * ANSWER_LIMIT_BYTES,
+        # The sender keeps the deadline itself.
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+
+
+def request_url(url: str) -> URL:
+    """Return a URL whose path and query are put on the wire as they stand.
+
+    Path and query together are given to yarl as an encoded path: it changes nothing there, while it would
+    drop a bare `?` at the end if it could see it.
+
+    Raises:
+        UrlError: It is not http or https, has no host, holds credentials, blanks or control characters.
+    """
+    parts = _PARTS.fullmatch(url.partition("#")[0])
+    if _NEVER_SENT.search(url):
+        raise UrlError("The URL holds a blank, a control character or half a character; percent-encode it.")
+    if not parts:
+        raise UrlError("The URL does not begin with http:// or https://.")
+    if "@" in parts["authority"]:
+        raise UrlError("The URL holds a user name or password, which is not supported.")
+    origin = _origin(parts["scheme"], parts["authority"])
+    target = parts["target"] if parts["target"].startswith("/") else "/" + parts["target"]
+    return URL.build(scheme=origin.scheme, authority=origin.raw_authority, path=target, encoded=True)
+
+
+def _origin(scheme: str, authority: str) -> URL:
+    try:
+        origin = URL(f"{scheme}://{authority}")
+    except ValueError:
+        raise UrlError("The host or port of the URL is not valid.") from None
+    if not origin.raw_host:
+        raise UrlError("The URL has no host.")
+    return origin
+
+
+async def _read_answer(response: aiohttp.ClientResponse, deadline: float) -> str:
+    """Return the beginning of the body; a body that breaks off or never ends does not undo the status."""
+    kept = bytearray()
+    try:
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout_at(deadline):
+                while len(kept) < ANSWER_LIMIT_BYTES and (piece := await response.content.readany()):
+                    kept += piece
+    finally:
+        response.close()
+    # Databases that hold text refuse NUL.
+    return kept[:ANSWER_LIMIT_BYTES].decode(errors="replace").replace("\0", "\ufffd")
+
+
+def _judge(status: int) -> tuple[Outcome, str]:
+    match status:
+        case 410:
+            return "gone", "The receiver answered 410: it wants no more deliveries."
+        case 429 | 502 | 503 | 504:
+            return "throttled", f"The receiver answered {status}: it is overloaded or not ready."
+    match status // 100:
+        case 2:
+            return "delivered", f"The receiver answered {status}."
+        case 3:
+            return (
+                "failed",
+                f"The receiver answered {status}: redirects are not followed, give the final URL.",
+            )
+    return "failed", f"The receiver answered {status}: only 2xx counts as delivered."
+
+
+def _explain(error: Exception) -> tuple[Outcome, str]:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    if isinstance(cause, BlockedConnectionError):
+        return "blocked", str(cause)
+    if isinstance(error, UrlError):
+        return "failed", str(error)
+    outcome, sentence = next((word, told) for kind, word, told in _FAILURES if isinstance(error, kind))
+    return outcome, sentence.format(cause=cause)
+
+
+def _installed_version() -> str:
+    # Imported here because it is slow, and needed once.
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        return metadata.version("halley")
+    except metadata.PackageNotFoundError:
+        return "uninstalled"

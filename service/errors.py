@@ -1,0 +1,127 @@
+"""Every error that Halley raises on purpose, by what the one who meets it can do about it.
+
+```
+HalleyError
+├── CallerError          the request is wrong; change it
+│   ├── InvalidInput     one fault per wrong field, each with its pointer
+│   ├── Unauthorized     no API key, or one that is unknown or revoked
+│   ├── NotFound         no such node, run or callback (for this caller)
+│   ├── Conflict         the thing exists, but its state forbids what was asked
+│   ├── TooLarge         the body is over the limit
+│   └── UnsupportedMedia the body is in a format that is not understood
+├── BlockedAddress       the egress guard refused the address behind a user's URL
+├── NotSent              the request never left: it is safe to try again
+├── Unconfirmed          the request may have been received: never send it again blindly
+├── DefinitionFaults     node definitions are wrong; every fault is listed
+├── SettingsError        a setting is wrong; named in one line
+└── StoreError           the database cannot do its work
+```
+
+`api/problems.py` is the only place that turns these into HTTP answers.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with a request.
+
+    Attributes:
+        pointer: JSON pointer into the body (`/prompt`), or `query:wait`, `header:Idempotency-Key`.
+        code: Stable machine word: `required`, `type`, `enum`, `max_length`, `unknown_field` ….
+        message: What is wrong and what to do, for a person.
+    """
+
+    pointer: str
+    code: str
+    message: str
+
+
+class HalleyError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class CallerError(HalleyError):
+    """The request is wrong; the caller can change it."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "invalid_request"
+    title: ClassVar[str] = "The request cannot be carried out"
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+
+
+class InvalidInput(CallerError):
+    """Some fields are missing, unknown or out of their limits."""
+
+    status = 422
+    title = "The input does not fit the node"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        what = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"{what} in the request; nothing was sent upstream.", faults)
+
+
+class Unauthorized(CallerError):
+    """No API key was sent, or one that is unknown or revoked."""
+
+    status = 401
+    code = "auth"
+    title = "An API key is needed"
+
+
+class NotFound(CallerError):
+    """There is no such thing for this caller."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(CallerError):
+    """The thing exists, but its present state forbids what was asked."""
+
+    status = 409
+    code = "conflict"
+    title = "Not possible in the present state"
+
+
+class TooLarge(CallerError):
+    """The body is larger than the route takes."""
+
+    status = 413
+    code = "too_large"
+    title = "The body is too large"
+
+
+class UnsupportedMedia(CallerError):
+    """The body is in a format that the route does not understand."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body's format is not understood"
+
+
+class BlockedAddress(HalleyError):
+    """The egress guard refused the address behind a user's URL."""
+
+
+class NotSent(HalleyError):
+    """The request never left this machine, so sending it again cannot pay twice."""
+
+
+class Unconfirmed(HalleyError):
+    """The request may have been received; whether it was accepted is not known."""
+
+
+class SettingsError(HalleyError):
+    """A setting is missing or wrong."""
+
+
+class StoreError(HalleyError):
+    """The database is missing, locked, full, corrupt or of another version."""

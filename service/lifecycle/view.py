@@ -1,0 +1,108 @@
+"""What users see of a run and of an event: the JSON of the API and of completion events."""
+
+import math
+from typing import Any
+
+from msgspec import Struct
+
+from service.clock import isoformat
+from service.ids import new_id
+from service.lifecycle.run import Artifact, Change, EventType, Mode, Run, RunError
+from service.lifecycle.states import RunState
+
+_MOST_POLL_AFTER_S = 15
+
+
+class UpstreamView(Struct, frozen=True, kw_only=True):
+    """The task at upstream, in upstream's words."""
+
+    task_id: str | None
+    status: str | None
+
+
+class RunView(Struct, frozen=True, kw_only=True):
+    """A run as the API shows it and events carry it."""
+
+    id: str
+    node: str
+    state: RunState
+    mode: Mode
+    progress: float | None
+    artifacts: tuple[Artifact, ...]
+    text: str | None
+    data: dict[str, Any] | None
+    error: RunError | None
+    warnings: tuple[str, ...]
+    upstream: UpstreamView
+    reference: str | None
+    metadata: dict[str, Any]
+    group: str | None
+    retry_of: str | None
+    input: dict[str, Any]
+    created_at: str
+    submitted_at: str | None
+    finished_at: str | None
+    deadline_at: str
+    status_url: str
+    poll_after_s: int
+
+
+class EventView(Struct, frozen=True, kw_only=True):
+    """A fact about a run, with the run as it was then."""
+
+    id: str
+    type: EventType
+    timestamp: str
+    sequence: int
+    data: RunView
+
+
+def view(run: Run, now: float) -> RunView:
+    """Return what users see of a run."""
+    return RunView(
+        id=run.id,
+        node=run.node,
+        state=run.state,
+        mode=run.mode,
+        progress=run.progress,
+        artifacts=run.artifacts,
+        text=run.text,
+        data=run.data,
+        error=run.error,
+        warnings=run.warnings,
+        upstream=UpstreamView(task_id=run.upstream_task_id, status=run.upstream_status),
+        reference=run.reference,
+        metadata=run.metadata,
+        group=run.group,
+        retry_of=run.retry_of,
+        input=run.input,
+        created_at=isoformat(run.created_at),
+        submitted_at=None if run.submitted_at is None else isoformat(run.submitted_at),
+        finished_at=None if run.finished_at is None else isoformat(run.finished_at),
+        deadline_at=isoformat(run.deadline_at),
+        status_url=run.status_url,
+        poll_after_s=poll_after_s(run, now),
+    )
+
+
+def poll_after_s(run: Run, now: float) -> int:
+    """Return when it is worth while to ask for a run again, in whole seconds; 0 when it has ended."""
+    if run.is_final:
+        return 0
+    wait_s = 1.0 if run.due_at is None else run.due_at - now
+    return min(max(math.ceil(wait_s), 1), _MOST_POLL_AFTER_S)
+
+
+def events_of(change: Change, now: float) -> list[EventView]:
+    """Return the events of a change, numbered."""
+    first = change.run.sequence - len(change.events) + 1
+    return [
+        EventView(
+            id=new_id("evt", now),
+            type=event_type,
+            timestamp=isoformat(now),
+            sequence=first + place,
+            data=view(change.run, now),
+        )
+        for place, event_type in enumerate(change.events)
+    ]

@@ -1,0 +1,43 @@
+"""Log lines: facts as fields, pretty on a terminal, JSON for machines; secrets never reach here."""
+
+import logging
+import sys
+from typing import Any, Literal, cast
+
+import structlog
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+def configure_log(form: Literal["text", "json"]) -> Log:
+    """Set up structured logging to standard error and return the root logger."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    return cast(Log, structlog.get_logger())
+
+
+def silent_log() -> Log:
+    """Return a logger that writes nothing, for tools and tests."""
+    return cast(Log, structlog.wrap_logger(None, processors=[_drop]))
+
+
+def _drop(_logger: Any, _name: str, _event: Any) -> Any:
+    raise structlog.DropEvent

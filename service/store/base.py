@@ -1,0 +1,161 @@
+"""The store's interface and the values that cross it. No SQL here.
+
+Every change of a run goes through `change`: the engine reads the run, calls the given pure function, and writes the
+run, its events, its deliveries and its timeline in one transaction. What the function returns is what happened.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from service.lifecycle.run import Change, Entry, Run
+from service.lifecycle.states import RunState
+
+Decide = Callable[[Run], Change | None]
+Listener = Callable[[Change], None]
+
+
+class Idempotency(Struct, frozen=True, kw_only=True):
+    """What makes a repeated start the same start.
+
+    Attributes:
+        scope: API key that sent it.
+        key: The caller's key.
+        fingerprint: Hash of the request.
+    """
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+class Started(Struct, frozen=True, kw_only=True):
+    """Outcome of a start: the run, and whether it had been there before (`replayed`), or the key is taken."""
+
+    run: Run
+    replayed: bool = False
+    key_reused: bool = False
+
+
+class RunFilter(Struct, frozen=True, kw_only=True):
+    """Which runs to list; `before` is the id after which a page goes on."""
+
+    workspace: str
+    state: RunState | None = None
+    node: str | None = None
+    reference: str | None = None
+    group: str | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """An event on its way to one URL, claimed for one attempt."""
+
+    id: str
+    event_id: str
+    event_type: str
+    run_id: str
+    workspace: str
+    url: str
+    attempts: int
+    body: bytes
+
+
+class DeliveryResult(Struct, frozen=True, kw_only=True):
+    """What became of a delivery attempt."""
+
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int
+    due_at: float | None
+    entry: Entry
+
+
+class KeyRecord(Struct, frozen=True, kw_only=True):
+    """An API key, without the key."""
+
+    id: str
+    name: str
+    workspace: str
+    hint: str
+    created_at: float
+    revoked_at: float | None = None
+
+
+class Store(Protocol):
+    """Everything that is kept."""
+
+    async def open(self) -> None:
+        """Open the database, migrating it when it is new; raises `StoreError` with what to do."""
+
+    async def close(self) -> None:
+        """Finish what is being written and close."""
+
+    async def check(self) -> None:
+        """Raise `StoreError` when the database cannot be written."""
+
+    def listen(self, listener: Listener) -> None:
+        """Call the listener with every committed change of a run."""
+
+    async def start(self, change: Change, full_input: dict[str, Any], key: Idempotency | None) -> Started:
+        """Write a new run, unless its idempotency key has one already."""
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return a run."""
+
+    async def run_by_token(self, token: str) -> Run | None:
+        """Return the run that a callback token belongs to."""
+
+    async def run_input(self, run_id: str) -> dict[str, Any]:
+        """Return the whole input of a run."""
+
+    async def runs(self, wanted: RunFilter) -> list[Run]:
+        """List runs, newest first."""
+
+    async def timeline(self, run_id: str) -> list[Entry]:
+        """Return a run's timeline, oldest first."""
+
+    async def open_runs(self) -> dict[str, int]:
+        """Count the runs that have not ended, by state."""
+
+    async def change(self, run_id: str, decide: Decide) -> Change | None:
+        """Apply a fact to a run; returns what changed, or None when it changes nothing."""
+
+    async def record_callback(self, run_id: str, body: bytes, now: float, decide: Decide) -> Change | None:
+        """Keep an inbound callback and apply it, in one transaction."""
+
+    async def due_providers(self, state: RunState, now: float) -> list[str]:
+        """Return the providers that have due runs in a state."""
+
+    async def claim(
+        self, state: RunState, provider: str, now: float, limit: int, lease_s: float
+    ) -> list[Run]:
+        """Lease due runs for one look at each."""
+
+    async def claim_submissions(self, provider: str, now: float, limit: int, decide: Decide) -> list[Run]:
+        """Apply `decide` to due queued runs and return those that changed."""
+
+    async def expire(self, now: float, limit: int, decide: Decide) -> int:
+        """Apply `decide` to runs past their deadline; returns how many there were."""
+
+    async def take_over(self, now: float, settle: Decide) -> int:
+        """Take up what a dead process left: settle its submissions, release its leases."""
+
+    async def claim_deliveries(self, now: float, limit: int, lease_s: float) -> list[Delivery]:
+        """Lease due deliveries for one attempt each."""
+
+    async def finish_delivery(self, delivery: Delivery, result: DeliveryResult) -> None:
+        """Write what became of an attempt."""
+
+    async def add_key(self, record: KeyRecord, key_hash: str) -> bool:
+        """Keep an API key's hash; False when the name is taken."""
+
+    async def key_by_hash(self, key_hash: str) -> KeyRecord | None:
+        """Return the valid key of that hash."""
+
+    async def keys(self) -> list[KeyRecord]:
+        """List all keys."""
+
+    async def revoke_key(self, name: str, now: float) -> bool:
+        """Revoke a key; False when there is no valid one of that name."""

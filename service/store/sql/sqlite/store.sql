@@ -1,0 +1,114 @@
+-- name: run_insert
+INSERT INTO runs (id, workspace, node, provider, state, reference, group_id, callback_token,
+                  created_at, due_at, deadline_at, doc)
+VALUES (:id, :workspace, :node, :provider, :state, :reference, :group_id, :callback_token,
+        :created_at, :due_at, :deadline_at, :doc);
+
+-- name: run_update
+-- The version makes it a compare-and-set, whoever else may write.
+UPDATE runs SET state = :state, due_at = :due_at, deadline_at = :deadline_at, doc = :doc,
+                version = version + 1, leased_by = NULL
+WHERE id = :id AND version = :version;
+
+-- name: run_get
+SELECT doc, version FROM runs WHERE id = :id;
+
+-- name: run_by_token
+SELECT doc FROM runs WHERE callback_token = :token;
+
+-- name: runs_list
+SELECT doc FROM runs
+WHERE workspace = :workspace
+  AND (:state IS NULL OR state = :state)
+  AND (:node IS NULL OR node = :node)
+  AND (:reference IS NULL OR reference = :reference)
+  AND (:group_id IS NULL OR group_id = :group_id)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_due_providers
+SELECT DISTINCT provider FROM runs WHERE state = :state AND due_at <= :now;
+
+-- name: runs_due
+SELECT doc, version FROM runs WHERE state = :state AND provider = :provider AND due_at <= :now
+ORDER BY due_at LIMIT :limit;
+
+-- name: runs_claim
+-- Moving the due time is the lease: a process that dies leaves the run to be found again.
+UPDATE runs SET due_at = :lease_until, leased_by = :owner
+WHERE id IN (SELECT id FROM runs WHERE state = :state AND provider = :provider AND due_at <= :now
+             ORDER BY due_at LIMIT :limit)
+RETURNING doc;
+
+-- name: runs_expired
+SELECT doc, version FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
+
+-- name: runs_in_state
+SELECT doc, version FROM runs WHERE state = :state ORDER BY id LIMIT :limit;
+
+-- name: runs_counts
+SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
+
+-- name: runs_release
+UPDATE runs SET due_at = :now, leased_by = NULL WHERE leased_by IS NOT NULL;
+
+-- name: input_insert
+INSERT INTO run_inputs (run_id, input) VALUES (:run_id, :input);
+
+-- name: input_get
+SELECT input FROM run_inputs WHERE run_id = :run_id;
+
+-- name: event_insert
+INSERT INTO events (id, workspace, run_id, sequence, type, created_at, body)
+VALUES (:id, :workspace, :run_id, :sequence, :type, :created_at, :body);
+
+-- name: timeline_insert
+INSERT INTO timeline (run_id, at, kind, detail) VALUES (:run_id, :at, :kind, :detail);
+
+-- name: timeline_list
+SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
+
+-- name: callback_insert
+-- The first hundred of a run tell its story; more would only fill the disk.
+INSERT INTO callbacks (run_id, received_at, body) SELECT :run_id, :received_at, :body
+WHERE (SELECT count(*) FROM callbacks WHERE run_id = :run_id) < 100;
+
+-- name: delivery_insert
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at)
+VALUES (:id, :event_id, :run_id, :workspace, :url, 'pending', :due_at);
+
+-- name: deliveries_claim
+-- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
+UPDATE deliveries SET due_at = :lease_until, leased_by = :owner
+WHERE id IN (SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
+RETURNING id, event_id, run_id, workspace, url, attempts;
+
+-- name: event_body
+SELECT type, body FROM events WHERE id = :id;
+
+-- name: delivery_update
+UPDATE deliveries SET state = :state, attempts = :attempts, due_at = :due_at, leased_by = NULL
+WHERE id = :id AND state = 'pending';
+
+-- name: deliveries_release
+UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE leased_by IS NOT NULL;
+
+-- name: idempotency_get
+SELECT fingerprint, run_id FROM idempotency_keys WHERE scope = :scope AND key = :key AND created_at > :oldest;
+
+-- name: idempotency_put
+INSERT OR REPLACE INTO idempotency_keys (scope, key, fingerprint, run_id, created_at)
+VALUES (:scope, :key, :fingerprint, :run_id, :created_at);
+
+-- name: key_insert
+INSERT INTO api_keys (id, name, workspace, hash, hint, created_at)
+VALUES (:id, :name, :workspace, :hash, :hint, :created_at);
+
+-- name: key_by_hash
+SELECT id, name, workspace, hint, created_at, revoked_at FROM api_keys WHERE hash = :hash AND revoked_at IS NULL;
+
+-- name: keys_list
+SELECT id, name, workspace, hint, created_at, revoked_at FROM api_keys ORDER BY created_at;
+
+-- name: key_revoke
+UPDATE api_keys SET revoked_at = :now WHERE name = :name AND revoked_at IS NULL;

@@ -1,0 +1,1 @@
+"""Talking to upstream: one request at a time, and what its outcome means for a run."""

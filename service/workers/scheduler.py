@@ -1,0 +1,51 @@
+"""Rings every sweep at its interval. The only importer of APScheduler, which keeps these few jobs in memory."""
+
+from collections.abc import Sequence
+from datetime import UTC
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from service.workers.sweep import Sweep
+
+_JITTER_SHARE = 0.1
+
+
+class SweepScheduler:
+    """Owns the recurring jobs.
+
+    Args:
+        sweeps: What to ring.
+    """
+
+    def __init__(self, sweeps: Sequence[Sweep]) -> None:
+        self._sweeps = list(sweeps)
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC,
+            # A late ring is still a ring: nothing is skipped after a pause of the process.
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+
+    def start(self) -> None:
+        """Begin to ring, every sweep at once for the first time."""
+        for sweep in self._sweeps:
+            jitter = sweep.interval_s * _JITTER_SHARE
+            self._scheduler.add_job(_ringing(sweep), "interval", seconds=sweep.interval_s, jitter=jitter)
+            sweep.ring()
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Ring no more, and wait for the passes under way."""
+        if self._scheduler.running:
+            self._scheduler.pause()
+        for sweep in self._sweeps:
+            await sweep.stop()
+        if self._scheduler.running:
+            # Its executor cancels running jobs, so this comes after the sweeps have stopped.
+            self._scheduler.shutdown(wait=False)
+
+
+def _ringing(sweep: Sweep):  # type: ignore[no-untyped-def]  # noqa: ANN202 - APScheduler is untyped
+    async def ring() -> None:
+        sweep.ring()
+
+    return ring

@@ -1,0 +1,58 @@
+"""Who must hear of a committed change at once: sweeps that have work now, and callers who wait for a run's end.
+
+A hint only: the store is the truth, and whoever waits also looks there.
+"""
+
+import asyncio
+from collections import defaultdict
+
+from service.lifecycle.run import Change
+from service.workers.sweep import Sweep
+
+_ENDED_ENOUGH = ("submit_unknown",)
+
+
+class Switchboard:
+    """Rings sweeps and wakes waiters."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._sweeps: dict[str, Sweep] = {}
+
+    def connect(self, sweep: Sweep) -> None:
+        """Make a sweep known by its name."""
+        self._sweeps[sweep.name] = sweep
+
+    def ring(self, name: str) -> None:
+        """Ring a sweep."""
+        if name in self._sweeps:
+            self._sweeps[name].ring()
+
+    def notify(self, change: Change) -> None:
+        """Pass on a committed change."""
+        run = change.run
+        if change.events and run.webhook is not None:
+            self.ring("deliver")
+        if run.state == "queued":
+            self.ring("submit")
+        elif run.hinted and run.state == "running":
+            self.ring("poll")
+        elif run.state == "submit_unknown":
+            self.ring("reconcile")
+        if run.is_final or run.state in _ENDED_ENOUGH:
+            for waiter in self._waiters.get(run.id, ()):
+                waiter.set()
+
+    async def wait(self, run_id: str, timeout_s: float) -> None:
+        """Return when the run has ended (or nobody can tell its outcome), or after the time."""
+        waiter = asyncio.Event()
+        self._waiters[run_id].add(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters[run_id].discard(waiter)
+            if not self._waiters[run_id]:
+                del self._waiters[run_id]
