@@ -3,10 +3,10 @@
 from typing import Annotated
 
 from litestar import Response, post
-from litestar.params import Parameter
+from litestar.params import PathParameter
 
 from service.api.answers import json_response
-from service.api.deps import Services
+from service.api.deps import Using
 from service.api.starts import AnyRequest
 from service.definitions.reader import Answer, decode_body
 from service.definitions.schema import seconds
@@ -14,11 +14,11 @@ from service.errors import NotFound
 from service.lifecycle.run import hinted
 
 MAX_CALLBACK_BYTES = 1024 * 1024
-Token = Annotated[str, Parameter(max_length=100)]
+Token = Annotated[str, PathParameter(max_length=100)]
 
 
 @post("/v1/callbacks/{token:str}", status_code=200, request_max_body_size=MAX_CALLBACK_BYTES)
-async def receive_callback(request: AnyRequest, token: Token, services: Services) -> Response[bytes]:
+async def receive_callback(request: AnyRequest, token: Token, services: Using) -> Response[bytes]:
     """Take a provider's report about a run. The token in the path is the only credential."""
     body = await request.body()
     run = await services.store.run_by_token(token)

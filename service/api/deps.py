@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from msgspec import Struct
 
 from service.api.auth import Caller, KeyRing
@@ -54,12 +55,16 @@ class Services(Struct, frozen=True, kw_only=True):
     is_ready: Callable[[], bool]
 
 
+Using = NamedDependency[Services]
+CalledBy = NamedDependency[Caller]
+
+
 def provide_services(state: State) -> Services:
     """Hand the services to a handler."""
     services: Services = state.services
     return services
 
 
-async def provide_caller(request: Request[None, None, State], services: Services) -> Caller:
+async def provide_caller(request: Request[None, None, State], services: Using) -> Caller:
     """Find out who calls; raises `Unauthorized`."""
     return await services.keys.identify(request.headers)

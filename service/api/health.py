@@ -4,7 +4,7 @@ from litestar import Response, get
 from msgspec import Struct
 
 from service.api.answers import json_response
-from service.api.deps import Services
+from service.api.deps import Using
 from service.errors import StoreError
 
 
@@ -22,7 +22,7 @@ async def healthz() -> Response[bytes]:
 
 
 @get("/readyz")
-async def readyz(services: Services) -> Response[bytes]:
+async def readyz(services: Using) -> Response[bytes]:
     """Tell whether new work is taken: the database can be written and the process is not stopping."""
     checks = {"process": "ok" if services.is_ready() else "stopping", "database": "ok"}
     try:
@@ -42,13 +42,13 @@ async def readyz(services: Services) -> Response[bytes]:
 
 
 @get("/metrics")
-async def metrics(services: Services) -> Response[bytes]:
+async def metrics(services: Using) -> Response[bytes]:
     """Give the counters in the Prometheus text format."""
     text = services.metrics.render(await services.store.open_runs())
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @get("/openapi.json")
-async def openapi(services: Services) -> Response[bytes]:
+async def openapi(services: Using) -> Response[bytes]:
     """Give the API document."""
     return Response(services.openapi, media_type="application/json")

@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import PathParameter
 from msgspec import Struct
 
 from service.api.answers import json_response, run_response
-from service.api.auth import Caller
-from service.api.deps import Services
+from service.api.deps import CalledBy, Services, Using
 from service.api.starts import AnyRequest, Start, read_start, start_run
 from service.api.urls import base_url
 from service.definitions.catalog import CompiledNode
@@ -18,7 +17,7 @@ from service.definitions.catalog import CompiledNode
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MASK = "********"
 
-NodeName = Annotated[str, Parameter(max_length=200)]
+NodeName = Annotated[str, PathParameter(max_length=200)]
 
 
 class NodeSummary(Struct, frozen=True, kw_only=True):
@@ -69,22 +68,22 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/nodes")
-async def list_nodes(caller: Caller, services: Services) -> Response[bytes]:  # noqa: ARG001 - caller: a key is needed
+async def list_nodes(caller: CalledBy, services: Using) -> Response[bytes]:  # noqa: ARG001 - caller: a key is needed
     """List all nodes."""
     return json_response(NodeList(data=[summary(node) for node in services.catalog.nodes.values()]))
 
 
 @get("/v1/nodes/{node:str}")
 async def show_node(
-    request: AnyRequest, node: NodeName, caller: Caller, services: Services
-) -> Response[bytes]:  # noqa: ARG001
+    request: AnyRequest, node: NodeName, caller: CalledBy, services: Using
+) -> Response[bytes]:
     """Show one node: inputs as JSON Schema, example, curl line."""
     return json_response(detail(services.catalog.get(node), base_url(request, services)))
 
 
 @post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
 async def start_node(
-    request: AnyRequest, node: NodeName, caller: Caller, services: Services
+    request: AnyRequest, node: NodeName, caller: CalledBy, services: Using
 ) -> Response[bytes]:
     """Start a run. The body is the node's input; how to run it stands in the query."""
     start = await read_start(request, services.catalog.get(node), services)

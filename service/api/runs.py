@@ -4,13 +4,13 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import PathParameter
 from msgspec import Struct
 
 from service.api.answers import json_response, run_response
 from service.api.auth import Caller
 from service.api.bodies import read_input
-from service.api.deps import Services
+from service.api.deps import CalledBy, Services, Using
 from service.api.node_routes import preferred_wait_s
 from service.api.parameters import LIST, READ, ParameterCheck
 from service.api.starts import AnyRequest, Start, idempotency_key, refuse_impossible, start_run
@@ -23,7 +23,7 @@ from service.lifecycle.run import Change, Run, abandoned, adopted, canceled
 from service.lifecycle.view import RunView, view
 from service.store.base import RunFilter
 
-RunId = Annotated[str, Parameter(max_length=64)]
+RunId = Annotated[str, PathParameter(max_length=64)]
 SMALL_BODY_BYTES = 64 * 1024
 
 _list_parameters = ParameterCheck(LIST)
@@ -75,7 +75,7 @@ async def own_run(run_id: str, caller: Caller, services: Services) -> Run:
 
 
 @get("/v1/runs")
-async def list_runs(request: AnyRequest, caller: Caller, services: Services) -> Response[bytes]:
+async def list_runs(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
     """List runs by state, node, reference or group."""
     wanted = _list_parameters.read(request)
     limit, cursor = wanted.pop("limit", 50), wanted.pop("cursor", None)
@@ -91,7 +91,7 @@ async def list_runs(request: AnyRequest, caller: Caller, services: Services) -> 
 
 
 @get("/v1/runs/{run:str}")
-async def show_run(request: AnyRequest, run: RunId, caller: Caller, services: Services) -> Response[bytes]:
+async def show_run(request: AnyRequest, run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Show a run; `wait` holds the answer back until it ends."""
     wanted = _read_parameters.read(request).get("wait", preferred_wait_s(request) or 0.0)
     found = await own_run(run, caller, services)
@@ -99,7 +99,7 @@ async def show_run(request: AnyRequest, run: RunId, caller: Caller, services: Se
 
 
 @get("/v1/runs/{run:str}/timeline")
-async def show_timeline(run: RunId, caller: Caller, services: Services) -> Response[bytes]:
+async def show_timeline(run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Show every transition, poll, callback and delivery attempt of a run, with its reason."""
     found = await own_run(run, caller, services)
     entries = await services.store.timeline(found.id)
@@ -108,7 +108,7 @@ async def show_timeline(run: RunId, caller: Caller, services: Services) -> Respo
 
 
 @post("/v1/runs/{run:str}/cancel", status_code=200, request_max_body_size=SMALL_BODY_BYTES)
-async def cancel_run(run: RunId, caller: Caller, services: Services) -> Response[bytes]:
+async def cancel_run(run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """End a run that is no longer wanted; what upstream has begun goes on there and may be billed."""
     found = await own_run(run, caller, services)
     now = services.clock.now()
@@ -119,7 +119,7 @@ async def cancel_run(run: RunId, caller: Caller, services: Services) -> Response
 
 
 @post("/v1/runs/{run:str}/adopt", status_code=200, request_max_body_size=SMALL_BODY_BYTES)
-async def adopt_run(request: AnyRequest, run: RunId, caller: Caller, services: Services) -> Response[bytes]:
+async def adopt_run(request: AnyRequest, run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Tell which upstream task a run of unknown outcome led to; Halley follows it from there."""
     task_id = str(_adopt_check.check(await read_input(request))["task_id"])
     found = await own_run(run, caller, services)
@@ -129,7 +129,7 @@ async def adopt_run(request: AnyRequest, run: RunId, caller: Caller, services: S
 
 
 @post("/v1/runs/{run:str}/abandon", status_code=200, request_max_body_size=SMALL_BODY_BYTES)
-async def abandon_run(run: RunId, caller: Caller, services: Services) -> Response[bytes]:
+async def abandon_run(run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Give up a run of unknown outcome."""
     found = await own_run(run, caller, services)
     now = services.clock.now()
@@ -138,7 +138,7 @@ async def abandon_run(run: RunId, caller: Caller, services: Services) -> Respons
 
 
 @post("/v1/runs/{run:str}/retry", status_code=202, request_max_body_size=SMALL_BODY_BYTES)
-async def retry_run(request: AnyRequest, run: RunId, caller: Caller, services: Services) -> Response[bytes]:
+async def retry_run(request: AnyRequest, run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Start a new run with the input of one that has ended. It is paid for like any other."""
     found = await own_run(run, caller, services)
     if not found.is_final:

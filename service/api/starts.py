@@ -172,9 +172,7 @@ _REUSED = Fault(
 )
 
 
-def _new_run(
-    start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None
-) -> Run:
+def _new_run(start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None) -> Run:
     now, node, options = services.clock.now(), start.node, start.options
     run_id = new_id("run", now)
     mode: Mode = "mock" if start.mode == "mock" else "live"

@@ -1,69 +1,21 @@
-"""The compiled nodes, by id: everything that serving a run needs, made once at start."""
+"""The compiled nodes, by id.
 
-from collections.abc import Mapping, Sequence
+Loads folders, checks them file by file (`loader`) and together (`lint`), and compiles each node (`compiler`).
+"""
+
+from collections.abc import Sequence
 from importlib.abc import Traversable
 from pathlib import Path
-from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
-from service.definitions.conditions import holds
-from service.definitions.inputs import InputCheck
-from service.definitions.loader import Definitions, Loaded, load, shipped
-from service.definitions.reader import AnswerReader
-from service.definitions.request import RequestPlan
-from service.definitions.schema import Advice, Field, Node, Pace, Provider, Reads, seconds
+from service.definitions.compiler import CompiledNode, CompiledPace, compile_node
+from service.definitions.lint import lint
+from service.definitions.loader import DefinitionFaults, Definitions, load, shipped
+from service.definitions.schema import Provider
 from service.errors import NotFound
 
-
-class CompiledPace(Struct, frozen=True, kw_only=True):
-    """`Pace` in numbers; all times in seconds."""
-
-    first_s: float
-    every_s: float
-    growth: float
-    at_most_s: float
-    deadline_s: float
-    with_callback: float
-
-
-class CompiledNode(Struct, frozen=True, kw_only=True):
-    """A node, ready to serve.
-
-    Attributes:
-        node: Its definition.
-        provider: Its provider's definition.
-        fields: Its inputs with the provider's words filled in.
-        inputs: Checks what a user sent.
-        plan: Makes requests.
-        reader: Reads answers.
-        pace: When its tasks are asked about.
-        advice: What to warn of.
-    """
-
-    node: Node
-    provider: Provider
-    fields: dict[str, Field]
-    inputs: InputCheck
-    plan: RequestPlan
-    reader: AnswerReader
-    pace: CompiledPace
-    advice: tuple[Advice, ...]
-
-    @property
-    def id(self) -> str:
-        """The node's id."""
-        return self.node.node
-
-    def warnings(self, values: Mapping[str, Any]) -> list[str]:
-        """Return advice for a checked input that is let through."""
-        return [each.say for each in self.advice if holds(each.when, self.fields, values)]
-
-    def example(self) -> dict[str, Any]:
-        """Return an input that can be sent as it is."""
-        if self.node.example is not None:
-            return dict(self.node.example)
-        return {name: example_of(field) for name, field in self.fields.items() if field.required}
+__all__ = ["Catalog", "CompiledNode", "CompiledPace", "compile_catalog", "load_catalog"]
 
 
 class Catalog(Struct, frozen=True):
@@ -88,109 +40,19 @@ class Catalog(Struct, frozen=True):
 
 
 def load_catalog(more: Sequence[Path] = ()) -> Catalog:
-    """Load and compile the shipped definitions and those of more folders.
+    """Load, check and compile the shipped definitions and those of more folders.
 
     Raises:
         DefinitionFaults: Some definitions are wrong; all faults are listed.
     """
     folders: list[Traversable | Path] = [shipped(), *more]
-    return compile_catalog(load(folders))
+    definitions = load(folders)
+    if faults := lint(definitions):
+        raise DefinitionFaults(faults)
+    return compile_catalog(definitions)
 
 
 def compile_catalog(definitions: Definitions) -> Catalog:
     """Compile loaded definitions, which `lint` has no faults in."""
-    return Catalog(
-        {name: compile_node(definitions.nodes[name], definitions) for name in sorted(definitions.nodes)}
-    )
-
-
-def compile_node(loaded: Loaded[Node], definitions: Definitions) -> CompiledNode:
-    """Compile one node."""
-    node = loaded.value
-    provider = definitions.providers[node.node.partition(".")[0]].value
-    fields = node_fields(node, provider)
-    answers = provider.answers if node.answers is None else node.answers
-    chain: list[Reads] = [node.reads, *(definitions.dialects[name].value for name in answers)]
-    return CompiledNode(
-        node=node,
-        provider=provider,
-        fields=fields,
-        inputs=InputCheck(fields, node.rules, _reserved(provider)),
-        plan=RequestPlan(node, provider, fields),
-        reader=AnswerReader(node.kind, chain),
-        pace=_pace(provider.pace if node.pace is UNSET else node.pace),
-        advice=(*_standing(node), *node.warn, *(w for w in provider.warn if w.when.keys() <= fields.keys())),
-    )
-
-
-def node_fields(node: Node, provider: Provider) -> dict[str, Field]:
-    """Return a node's inputs with the provider's words filled in."""
-    return {name: _resolved(name, field, provider.fields) for name, field in node.inputs.items()}
-
-
-def _resolved(name: str, field: Field | None, shared: Mapping[str, Field]) -> Field:
-    words = {} if field is None else _given(field)
-    source = words.pop("like", None) or (None if "type" in words else name)
-    base = shared.get(source)
-    if base is not None:
-        others = {key: value for key, value in shared.items() if key != source}
-        words = {**_given(_resolved("", base, others)), **words}
-    if words.get("items"):
-        words["items"] = _resolved("", words["items"], shared)
-    if words.get("fields"):
-        words["fields"] = {key: _resolved(key, member, shared) for key, member in words["fields"].items()}
-    return Field(**words)
-
-
-def _given(field: Field) -> dict[str, Any]:
-    values = {name: getattr(field, name) for name in field.__struct_fields__}
-    return {name: value for name, value in values.items() if value is not None and value is not UNSET}
-
-
-def _standing(node: Node) -> list[Advice]:
-    """Say what holds for every run of a node that upstream gave up or replaced."""
-    gone = [Advice(when={}, say=node.withdrawn)] if node.withdrawn else []
-    newer = (
-        [Advice(when={}, say=f"{node.replaced_by} takes the place of this node.")] if node.replaced_by else []
-    )
-    return gone + newer
-
-
-def _reserved(provider: Provider) -> dict[str, str]:
-    words = {}
-    if provider.callback:
-        words[provider.callback.field] = (
-            "Halley sets it; give `webhook_url` in the query to be told of the end"
-        )
-    if provider.external_id:
-        words[provider.external_id.field] = "Halley sets it; give your own id as `reference` in the query"
-    return words
-
-
-def _pace(pace: Pace) -> CompiledPace:
-    return CompiledPace(
-        first_s=seconds(pace.first),
-        every_s=seconds(pace.every),
-        growth=pace.growth,
-        at_most_s=seconds(pace.at_most),
-        deadline_s=seconds(pace.deadline),
-        with_callback=pace.with_callback,
-    )
-
-
-def example_of(field: Field) -> Any:
-    """Return an example value of a field."""
-    for value in (field.example, field.default, field.assumed):
-        if value is not UNSET:
-            return value
-    if field.enum:
-        return field.enum[0]
-    if field.items:
-        return [example_of(field.items)] * (field.min_items or 1)
-    if field.fields:
-        return {
-            name: example_of(member) for name, member in field.fields.items() if member and member.required
-        }
-    return {"string": "text", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}.get(
-        field.type or ""
-    )
+    nodes = definitions.nodes
+    return Catalog({name: compile_node(nodes[name], definitions) for name in sorted(nodes)})

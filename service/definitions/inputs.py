@@ -12,6 +12,7 @@ import msgspec
 
 from service.definitions import media
 from service.definitions.json_schema import object_schema
+from service.definitions.paths import as_text
 from service.definitions.schema import Field, Rule
 from service.errors import Fault, InvalidInput
 
@@ -34,7 +35,7 @@ class InputCheck:
         self.schema = object_schema(fields, rules)
         self._reserved = dict(reserved)
         self._validator = jsonschema_rs.validator_for({**self.schema})
-        self._native = {path: name for name, field in fields.items() for path in _paths(field) if "." in path}
+        self._native = native_names(fields)
 
     def check(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Return the input in the types of the definition.
@@ -54,14 +55,14 @@ class InputCheck:
         return values
 
     def _flat(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Accept upstream's own nesting (`{"input": {"mode": …}}` or `input.mode`) for flat fields."""
+        """Accept upstream's own names and nesting (`{"input": {"mode": …}}` or `input.mode`)."""
         flat: dict[str, Any] = {}
         for key, value in raw.items():
             inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
             if key not in self.fields and inner and inner.keys() <= self._native.keys():
-                flat |= {self._native[path]: v for path, v in inner.items()}
+                flat |= renamed(inner, {**raw, **flat}, self._native)
             else:
-                flat[self._native.get(key, key) if key not in self.fields else key] = value
+                flat |= renamed({key: value}, {**raw, **flat}, self._native)
         return flat
 
     def _media_faults(self, values: dict[str, Any]) -> Iterator[Fault]:
@@ -143,8 +144,22 @@ def _media_message(field: Field) -> str:
     return f"must be {forms}"
 
 
-def _paths(field: Field) -> list[str]:
-    return [field.to] if isinstance(field.to, str) else list(field.to or [])
+def native_names(fields: Mapping[str, Field | None]) -> dict[str, str]:
+    """Return upstream's own names of the fields that have another name here."""
+    paths = [(name, [f.to] if isinstance(f.to, str) else f.to or []) for name, f in fields.items() if f]
+    return {path: name for name, to in paths for path in to if path not in fields}
+
+
+def renamed(values: Mapping[str, Any], given: Mapping[str, Any], native: Mapping[str, str]) -> dict[str, Any]:
+    """Give values their names here; one that was given differently under that name is left, to be refused."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = native.get(key, key)
+        if name == key or name not in given:
+            found[name] = value
+        elif given[name] != value:
+            found[key] = value
+    return found
 
 
 def _unique(faults: list[Fault]) -> list[Fault]:
@@ -172,6 +187,8 @@ def coerced(value: Any, field: Field) -> Any:
     """
     if field.type == "media":
         return media.normalized(value) if isinstance(value, str) else value
+    if field.type == "string" and isinstance(value, int | float) and as_text(value) in (field.enum or ()):
+        return as_text(value)
     if isinstance(value, str) and field.type in _PARSED:
         value = _parsed(value, field.type)
     if field.type == "array" and field.items:
@@ -206,4 +223,5 @@ def _coerced_object(value: Any, fields: Mapping[str, Field | None]) -> Any:
         value = {required[0]: value} if len(required) == 1 else value
     if not isinstance(value, dict):
         return value
-    return {name: coerced(v, member) if (member := fields.get(name)) else v for name, v in value.items()}
+    own = renamed(value, value, native_names(fields))
+    return {name: coerced(v, member) if (member := fields.get(name)) else v for name, v in own.items()}

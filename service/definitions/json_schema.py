@@ -1,4 +1,4 @@
-"""Fields and rules as JSON Schema: the one description that is published and that inputs are checked against."""
+"""Fields and rules as JSON Schema: what is published, and what inputs are checked against."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -197,8 +197,19 @@ def _when(condition: Condition | None) -> str:
         elif match.given is not None:
             parts.append(f"{name} is {'' if match.given else 'not '}given")
         else:
-            parts.append(f"{name} is {_listed(match.any_of or [match.like or match.unlike])}")
+            parts.append(f"{name} is {_match_words(match)}")
     return " when " + " and ".join(parts) if parts else ""
+
+
+def _match_words(match: Match) -> str:
+    words = {
+        "": match.any_of and _listed(match.any_of),
+        "like ": match.like,
+        "other than ": match.unlike,
+        "longer than ": match.longer_than,
+        "shorter than ": match.shorter_than,
+    }
+    return " and ".join(f"{how}{what}" for how, what in words.items() if what is not None)
 
 
 def _listed(names: Sequence[object]) -> str:

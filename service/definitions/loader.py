@@ -23,6 +23,7 @@ from service.errors import HalleyError
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T")
 
+_PLACES = {"dialect": "dialects/{}.yaml", "provider": "{}/provider.yaml", "node": "{}.yaml"}
 _WORDS_YAML_CHANGES = "quote it: YAML reads yes, no, on and off as true and false"
 
 
@@ -87,8 +88,12 @@ class Document:
     def repeated_keys(self) -> Iterator[DefinitionFault]:
         """Find keys that stand twice in one mapping, of which YAML would silently keep the last."""
         waiting: list[tuple[Any, tuple[str | int, ...]]] = [(self._tree, ())]
+        visited: set[int] = set()
         while waiting:
             node, path = waiting.pop()
+            if id(node) in visited:
+                continue  # an alias, which may even stand within its own anchor
+            visited.add(id(node))
             if isinstance(node, yaml.MappingNode):
                 seen = set()
                 for key, value in node.value:
@@ -145,7 +150,7 @@ def load(folders: Sequence[Traversable | Path], *, fixtures: bool = False) -> De
     faults: list[DefinitionFault] = []
     for folder in folders:
         for place, entry in _files(folder, fixtures=fixtures):
-            faults += _load_file(place, entry, found)
+            faults += _load_file(f"{_label(folder)}/{place}", place, entry, found)
     if faults:
         raise DefinitionFaults(faults)
     return found
@@ -164,23 +169,43 @@ def _files(folder: Traversable | Path, *, fixtures: bool) -> Iterator[tuple[str,
             if entry.name.endswith(".yaml"):
                 yield f"{family.name}/{entry.name}", entry
             elif fixtures and entry.name == "fixtures":
-                for case in sorted(entry.iterdir(), key=lambda entry: entry.name):
+                cases = [case for case in entry.iterdir() if case.name.endswith(".yaml")]
+                for case in sorted(cases, key=lambda case: case.name):
                     yield f"{family.name}/fixtures/{case.name}", case
 
 
-def _load_file(place: str, entry: Traversable | Path, found: Definitions) -> list[DefinitionFault]:
+def _label(folder: Traversable | Path) -> str:
+    return "nodes" if folder == shipped() else str(folder)
+
+
+def _load_file(file: str, place: str, entry: Traversable | Path, found: Definitions) -> list[DefinitionFault]:
     try:
-        document = Document(f"nodes/{place}", entry.read_text(encoding="utf-8"))
+        document = Document(file, entry.read_text(encoding="utf-8"))
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         message = str(getattr(exc, "problem", None) or "this is not YAML")
         line = mark.line + 1 if mark else 1
-        return [DefinitionFault(file=f"nodes/{place}", line=line, path="", code="yaml", message=message)]
+        return [DefinitionFault(file=file, line=line, path="", code="yaml", message=message)]
+    except (ValueError, RecursionError) as exc:
+        return [DefinitionFault(file=file, line=1, path="", code="yaml", message=str(exc))]
+    return _load_document(document, place, found)
+
+
+def _load_document(document: Document, place: str, found: Definitions) -> list[DefinitionFault]:
     kind, shelf, key = _kind_of(place, document, found)
-    faults = [*document.repeated_keys(), *_faults(document, (), document.data, kind)]
-    if not faults:
+    faults = list(document.repeated_keys())
+    try:
         value = msgspec.convert(document.data, kind)
-        shelf[getattr(value, key) if key else place.replace("fixtures/", "")] = Loaded(value, document)
+    except msgspec.ValidationError as exc:
+        each = [*_faults(document, (), document.data, kind)]
+        return faults + (each or [document.fault((), "value", _plain(str(exc)))])
+    except RecursionError:
+        return [*faults, document.fault((), "yaml", "an alias stands within its own anchor")]
+    name = getattr(value, key) if key else place.replace("fixtures/", "")
+    shelf[name] = Loaded(value, document)
+    expected = _PLACES[key].format(name.replace(".", "/")) if key else place
+    if place != expected:
+        faults.append(document.fault((key,), "name", f"{name!r} must stand in {expected}"))
     return faults
 
 
@@ -236,7 +261,7 @@ def _without_none(kind: Any, value: Any) -> Any:
     members = [member for member in get_args(kind) if member is not type(None)]
     if value is None and len(members) < len(get_args(kind)):
         return None
-    shape = {dict: (dict, Struct), list: (list,)}.get(type(value))
+    shape = (dict, Struct) if isinstance(value, dict) else (list,) if isinstance(value, list) else None
     if shape:
         fitting = [member for member in members if _is_one_of(member, shape)]
         members = fitting or members

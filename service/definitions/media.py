@@ -1,8 +1,8 @@
 """Media inputs: which texts stand for a picture, sound or film, and what can be told from their first bytes.
 
-A user gives a URL, raw Base64 or a data URI. One table of file formats serves the published JSON Schema and the
-check, so what the schema allows is what is accepted. Only what is surely wrong is refused: a header that cannot
-be read is left to upstream.
+A user gives a URL, raw Base64 or a data URI. One table of file formats serves the published JSON Schema and
+the check, so what the schema allows is what is accepted. Only what is surely wrong is refused: a header that
+cannot be read is left to upstream.
 """
 
 import base64
@@ -22,7 +22,19 @@ _TAIL = f"(?:{_C}{{4}})*(?:{_C}{{2}}==|{_C}{{3}}=)?"
 URL_PATTERN = r"^https?://[A-Za-z0-9._~%\[\]:@-]+(?:[/?#][^\s]*)?$"
 _URL_MAX_LENGTH = 8192
 _HEADER_CHARS = 4096
-_DATA_PREFIX = re.compile(r"^data:[^,]*?;base64,", re.IGNORECASE)
+_DATA_PREFIX = re.compile(r"^data:([^,;]*)[^,]*?;base64,", re.IGNORECASE)
+_OTHER_NAMES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/x-m4a": "audio/mp4",
+    "audio/m4a": "audio/mp4",
+    "audio/x-aac": "audio/aac",
+}
 
 
 class Format(Struct, frozen=True):
@@ -72,14 +84,20 @@ def _data_schema(field: Field) -> dict[str, Any]:
 
 
 def normalized(text: str) -> str:
-    """Bring Base64 into its plain form: no white space, standard letters, full padding. URLs stay as they are."""
+    """Bring data into its plain form: one name per type, no white space, standard letters, full padding.
+
+    URLs stay as they are.
+    """
+    text = text.strip()
     if text[:8].lower().startswith(("http://", "https://")):
         return text
-    prefix = match.group() if (match := _DATA_PREFIX.match(text)) else ""
-    body = text[len(prefix) :]
+    prefix, body = "", text
+    if match := _DATA_PREFIX.match(text):
+        mime = match[1].lower()
+        prefix, body = f"data:{_OTHER_NAMES.get(mime, mime)};base64,", text[match.end() :]
     if any(c in body for c in " \r\n\t-_"):
         body = re.sub(r"\s+", "", body).translate({45: 43, 95: 47})
-    return prefix.lower() + body + "=" * (-len(body.rstrip("=")) % 4 if "=" not in body else 0)
+    return prefix + body + ("" if "=" in body else "=" * (-len(body) % 4))
 
 
 def data_part(text: str) -> str | None:
@@ -124,7 +142,8 @@ def _shape_faults(width: int, height: int, field: Field, pointer: str) -> list[F
         message = f"the image is {width}x{height}; each side must have {field.min_side} pixels or more"
         faults.append(_fault(pointer, "min_side", message))
     if field.max_ratio and max(width, height) > field.max_ratio * min(width, height):
-        message = f"the image is {width}x{height}; its shape must lie between 1:{field.max_ratio:g} and {field.max_ratio:g}:1"
+        limits = f"between 1:{field.max_ratio:g} and {field.max_ratio:g}:1"
+        message = f"the image is {width}x{height}; its shape must lie {limits}"
         faults.append(_fault(pointer, "max_ratio", message))
     return faults
 

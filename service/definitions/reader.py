@@ -1,7 +1,7 @@
 """The one reader of upstream answers: submit, poll, callback or direct result into the same small structure.
 
-It is compiled from a chain of dialects and knows no provider. Reading never raises: whatever upstream says, even
-garbage, becomes a `Reading`. What a reading means for a run is decided in `lifecycle`.
+It is compiled from a chain of dialects and knows no provider. Reading never raises: whatever upstream says,
+even garbage, becomes a `Reading`. What a reading means for a run is decided in `lifecycle`.
 """
 
 import math
@@ -31,6 +31,7 @@ _RETRYABLE: frozenset[ErrorCode] = frozenset({"rate_limited", "upstream_busy", "
 _FINAL: frozenset[UpstreamState | None] = frozenset({"succeeded", "failed", "canceled"})
 _MESSAGE_LENGTH = 1000
 _JSON_TEXTS = 3
+_HTTP_ERROR = re.compile("[45][0-9][0-9]")
 _EVENT = re.compile(r"^data:\s*(\{.*)$", re.MULTILINE)
 _CONTAINER = "\0"
 _SERVER_FAULT = 500
@@ -178,37 +179,36 @@ class AnswerReader:
     ) -> bool:
         if answer.status is not None and answer.status >= _FIRST_NON_SUCCESS:
             return True
-        names_task = scope.inner is not None or first_text(scope, self._ids) is not None
-        if names_task and (state is not None or (scope.inner is not None and raw_status)):
-            return (
-                False  # an answer about a task's state is no refusal of the request, whatever code it carries
-            )
+        # What tells the state of a task is no refusal of the request, whatever code stands beside it.
+        if (raw_status and scope.inner is not None) or (state and first_text(scope, self._ids)):
+            return False
         found = ((lookup(scope), accepted) for lookup, accepted in self._verdicts)
         return any(value is not UNSET and _verdict_word(value) not in accepted for value, accepted in found)
 
     def _refused(self, as_: As, answer: Answer, scope: Scope) -> Reading:
         starts = as_ == "submit" and self._kind != "query"
         error = self._errors.read(answer, scope, starts=starts)
-        return (
-            Reading(state="failed", error=error)
-            if starts
-            else Reading(task_id=first_text(scope, self._ids), error=error)
-        )
+        if starts:
+            return Reading(state="failed", error=error)
+        return Reading(task_id=first_text(scope, self._ids), error=error)
 
     def _accepted(self, scope: Scope, state: UpstreamState | None, raw_status: str | None) -> Reading:
-        ended_well = state == "succeeded"
-        return Reading(
+        found = Reading(
             task_id=first_text(scope, self._ids),
             state=state,
             raw_status=raw_status,
             known_status=raw_status is None or _folded(raw_status) in self._words,
             progress=_fraction(next((v for p in self._progress if (v := p(scope)) not in (None, "")), None)),
-            artifacts=tuple(_distinct(a for find in self._artifacts for a in find(scope)))
-            if ended_well
-            else (),
-            text=first_text(scope, self._texts) if ended_well else None,
-            data=self._read_data(scope) if ended_well else None,
             error=self._errors.failure(scope) if state == "failed" else None,
+        )
+        return self._with_results(found, scope) if state == "succeeded" else found
+
+    def _with_results(self, reading: Reading, scope: Scope) -> Reading:
+        return msgspec.structs.replace(
+            reading,
+            artifacts=tuple(_distinct(each for find in self._artifacts for each in find(scope))),
+            text=first_text(scope, self._texts),
+            data=self._read_data(scope),
         )
 
     def _read_data(self, scope: Scope) -> dict[str, Any] | None:
@@ -250,7 +250,7 @@ class ErrorReader:
         return rule.error(message, codes, answer.status, starts=starts)
 
     def _said(self, scope: Scope, otherwise: str) -> tuple[list[str], str]:
-        """Return codes and message, also from a JSON text or an event that stands in the place of the message."""
+        """Return codes and message, also from JSON or an event that stands as text in the message's place."""
         codes: list[str] = []
         for _ in range(_JSON_TEXTS):
             codes += [code for path in self._codes if (code := first_text(scope, [path]))]
@@ -263,11 +263,16 @@ class ErrorReader:
 
     def _rule(self, codes: list[str], message: str, status: int | None, form: _Form) -> "_CompiledRule":
         folded, words = {_folded(code) for code in codes}, message.casefold()
-        for fits in (
+        in_body = next((int(code) for code in codes if _HTTP_ERROR.fullmatch(code)), None)
+        passes: tuple[Callable[[_CompiledRule], bool], ...] = (
             lambda rule: rule.by_body(folded, words),
             lambda rule: rule.by_form(status, form),
+            lambda rule: rule.by_status(
+                status if status is None or status >= _FIRST_NON_SUCCESS else in_body
+            ),
             lambda rule: rule.by_status(status),
-        ):
+        )
+        for fits in passes:
             found = next((rule for _, _, rules in self._blocks for rule in rules if fits(rule)), None)
             if found is not None:
                 return found
@@ -301,21 +306,23 @@ class _CompiledRule:
         return fits and (not self._rule.http or status in self._rule.http)
 
     def by_status(self, status: int | None) -> bool:
-        return status in self._rule.http and not self._rule.html and not self._rule.no_json
+        return status in self._rule.http and not (self._rule.html or self._rule.no_json)
 
     def error(self, message: str, codes: list[str], status: int | None, *, starts: bool) -> ReadError:
         code = self._rule.code
-        may_again = self._rule.retry if starts else None
         submitted = self._rule.submitted or ("maybe" if code == "server" else "no")
         return ReadError(
             code=code,
             message=(message or _message(code, status))[:_MESSAGE_LENGTH],
-            retryable=(code in _RETRYABLE or (self._rule.not_yet and not starts))
-            if may_again is None
-            else may_again,
+            retryable=self._retryable(starts=starts),
             upstream_code=codes[0] if codes else None,
             submitted=submitted if starts else "no",
         )
+
+    def _retryable(self, *, starts: bool) -> bool:
+        if starts and self._rule.retry is not None:
+            return self._rule.retry
+        return self._rule.code in _RETRYABLE or (self._rule.not_yet and not starts)
 
 
 _UNREADABLE = _CompiledRule(ErrorRule(code="server", retry=False, submitted="maybe"))

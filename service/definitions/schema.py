@@ -74,7 +74,7 @@ class _Word(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class Match(_Word, frozen=True, kw_only=True):
-    """What an input must be for a `when` to hold; all words must hold. What is not given counts as its default.
+    """What an input must be for a `when` to hold; all words must hold. Not given, it counts as its default.
 
     Attributes:
         given: The user gave it (`true`) or not (`false`), whatever its default.
@@ -133,7 +133,7 @@ class Advice(_Word, frozen=True, kw_only=True):
 
 
 class Field(_Word, frozen=True, kw_only=True):
-    """One input. It starts from the provider's field of the same name, or of the name in `like`; its own words win.
+    """One input. It starts from the provider's field of the same name or of the one in `like`; its words win.
 
     An entry with a `type` and no `like` starts afresh. An empty entry takes the provider's field as it is.
 
@@ -147,7 +147,7 @@ class Field(_Word, frozen=True, kw_only=True):
         required: Must be given.
         default: Sent upstream when the user gives nothing.
         default_when: The default is sent only when this holds.
-        assumed: What upstream uses when nothing is sent; documentation only.
+        assumed: What upstream uses when nothing is sent; for documentation and conditions.
         enum: The only values allowed.
         suggest: Known values of an open list.
         minimum: Smallest number.
@@ -166,8 +166,8 @@ class Field(_Word, frozen=True, kw_only=True):
         formats: File formats that upstream takes, as file extensions.
         min_side: Least width and height in pixels.
         max_ratio: Longest side over shortest side at most.
-        place: Where the value goes; path slots are found by name. Default: the body of a POST, the query of a GET.
-        to: Name or dotted path in the request, when other than the input's own; several send it several times.
+        place: Where it goes; slots of the path are found by name. Default: body of a POST, query of a GET.
+        to: Name or dotted path in the request, when other than the input's name; several send it each time.
         convert: Sent as this type.
         values: Values that are sent as others.
         advanced: Not shown in simple forms.
@@ -221,7 +221,7 @@ class Unwrap(_Word, frozen=True, kw_only=True):
 
 
 class Verdict(_Word, frozen=True, kw_only=True):
-    """A value that says whether the request was accepted, under HTTP 200 too. An answer without it is accepted.
+    """A value that says whether the request was accepted, under HTTP 200 too; without it, it was.
 
     Attributes:
         at: Where it stands (a plain dotted path).
@@ -283,7 +283,7 @@ class ErrorRule(_Word, frozen=True, kw_only=True, rename={"code": "is"}):
         http: HTTP statuses.
         html: Only answers that are an HTML page (with one of `http`, where given).
         no_json: Only answers that are no JSON (with one of `http`, where given).
-        retry: May the same request be sent again later; default by code. Queries may be, by code, in any case.
+        retry: May the same submission be sent again later; default by code.
         submitted: `maybe` when a submission answered so may have been accepted all the same.
         not_yet: Answered to a query, it may only mean that the task is not visible yet.
     """
@@ -371,7 +371,7 @@ class Callback(_Word, frozen=True, kw_only=True):
 
     Attributes:
         field: Body field that takes our URL.
-        confirm: `query`: callbacks are hints, a final one is confirmed by asking; `none`: they can be trusted.
+        confirm: `query`: a final callback is a hint, confirmed by asking; `none`: it can be trusted.
         min_interval: Least time between two confirming queries of one run.
     """
 
@@ -447,7 +447,7 @@ class Provider(_Word, frozen=True, kw_only=True):
         auth: How requests are authenticated: with the key as a bearer token, or not at all.
         headers: Sent with every request.
         answers: Dialects that answers are read in, tried in this order.
-        query: The request that asks about a task; `{task_id}` is its id, `{path}` the path it was submitted to.
+        query: The request that asks about a task: `{task_id}` is its id, `{path}` where it was submitted.
         callback: How it calls back, if it does.
         external_id: How it keeps an id of ours, if it does.
         cancel: How a task is canceled, if it can be.
@@ -498,7 +498,7 @@ class Node(_Word, frozen=True, kw_only=True):
         reads: Reading of answers where it differs from the provider's dialects.
         pace: When tasks are asked about, where it differs.
         callback: `false` when this operation takes no callback URL.
-        external_id: `false` when this operation takes no id of ours; or how it does, other than the provider says.
+        external_id: `false` when this operation takes no id of ours; or how, other than the provider says.
         example: A whole input for the documentation; default: the examples of the required inputs.
     """
 

@@ -55,13 +55,12 @@ class UpstreamClient:
         return self._outcome(node, request, answer)
 
     def _outcome(self, node: CompiledNode, request: OutgoingRequest, answer: WireAnswer) -> SubmissionOutcome:
-        reading = _read(node, "submit", answer)
-        if node.node.kind == "query":
-            reading = _as_data(reading)
+        is_query = node.node.kind == "query"
+        reading = _as_data(_read(node, "poll", answer)) if is_query else _read(node, "submit", answer)
         error = reading.error
         if error is None or reading.task_id is not None:
             return Accepted(reading=reading, path=request.path)
-        if error.submitted == "maybe" and node.node.kind != "query":
+        if error.submitted == "maybe":
             reason = f"upstream answered HTTP {answer.status}: {error.message}"
             return Unknown(reason=reason, path=request.path, status=answer.status)
         return Refused(error=error, status=answer.status, retry_after_s=self._retry_after_s(answer))
@@ -99,8 +98,11 @@ def _read(node: CompiledNode, as_: As, answer: WireAnswer) -> Reading:
 
 def _as_data(reading: Reading) -> Reading:
     """Turn what was read about a task into the result of the run that asked for it."""
-    if reading.state is None and reading.error is not None:
-        return msgspec.structs.replace(reading, task_id=None)
+    error = reading.error
+    if reading.state is None and error is not None:
+        # While a task is followed, "not found" may mean "not yet"; who asks once wants to know now.
+        retryable = error.retryable and error.code != "not_found"
+        return Reading(error=msgspec.structs.replace(error, retryable=retryable))
     told = {
         "task_id": reading.task_id,
         "state": reading.state,

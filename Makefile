@@ -1,0 +1,53 @@
+# Two commands do all on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCKS := .requirements
+
+.PHONY: demo serve test check format lock clean
+
+demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (ARGS=--once to end after them).
+	$(BIN)/halley demo $(ARGS)
+
+serve: .venv/run  ## Start Halley with the settings of the environment.
+	$(BIN)/halley serve $(ARGS)
+
+test: .venv/dev  ## Run all tests.
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: .venv/dev  ## Style, types, floors, definitions, generated files.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/halley nodes lint
+	$(BIN)/halley export --check
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/halley export
+
+.venv/python:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/run: .venv/python $(LOCKS)/run.txt pyproject.toml
+	$(PIP) install --require-hashes -r $(LOCKS)/run.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev: .venv/python $(LOCKS)/dev.txt pyproject.toml
+	$(PIP) install --require-hashes -r $(LOCKS)/dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@ .venv/run
+
+lock: .venv/dev  ## Resolve the dependencies anew; the files carry hashes and no addresses.
+	$(PIP) install uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade --group build pyproject.toml -o $(LOCKS)/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade --group dev pyproject.toml -o $(LOCKS)/dev.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

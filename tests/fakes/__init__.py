@@ -1,0 +1,1 @@
+"""The world outside Halley, as tests need it: receivers, clocks, a house ready to live in."""

@@ -1,0 +1,219 @@
+"""The rules of a run's life, without clock, network or disk."""
+
+from typing import get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.definitions.catalog import CompiledPace
+from service.definitions.reader import ReadArtifact, ReadError, Reading
+from service.lifecycle import run as rules
+from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
+from service.lifecycle.run import Accepted, Following, Refused, Run, Unknown
+from service.lifecycle.states import FINAL, OPEN, TRANSITIONS, RunState, may_follow
+
+PACE = CompiledPace(first_s=15, every_s=10, growth=2, at_most_s=60, deadline_s=3600, with_callback=4)
+FOLLOWING = Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+DONE = Reading(task_id="t", state="succeeded", artifacts=(ReadArtifact(kind="video", url="https://x/v.mp4"),))
+BUSY = ReadError(code="rate_limited", message="slow down", retryable=True)
+STATES = get_args(RunState)
+
+
+def a_run(state: RunState = "queued", **words: object) -> Run:
+    """Return a run in a state."""
+    return Run(
+        **{
+            "id": "run_1",
+            "workspace": "w",
+            "node": "p.n",
+            "provider": "p",
+            "state": state,
+            "mode": "live",
+            "input": {},
+            "status_url": "http://h/v1/runs/run_1",
+            "callback_token": "tok",
+            "external_id": "ext",
+            "created_at": 100.0,
+            "deadline_at": 3700.0,
+            "due_at": 100.0,
+            "upstream_task_id": "t" if state == "running" else None,
+            "error": rules.RunError(
+                code="submit_unknown", message="?", phase="submit", retryable=False, billed="unknown"
+            )
+            if state == "submit_unknown"
+            else None,
+            **words,
+        }
+    )
+
+
+def test_final_states_lead_nowhere_and_every_open_state_can_end() -> None:
+    """No transition leaves a final state, and from each open state a final one can be reached."""
+    assert all(not TRANSITIONS[state] for state in FINAL)
+    assert set(STATES) == FINAL | OPEN
+    for state in OPEN:
+        reached = {state}
+        for _ in STATES:
+            reached |= {after for before in reached for after in TRANSITIONS[before]}
+        assert reached & FINAL
+
+
+FACTS = {
+    "begin": lambda run: rules.submission_begun(run, 200.0),
+    "accepted": lambda run: rules.submission_ended(
+        run, Accepted(reading=Reading(task_id="t", state="queued"), path="/p"), 200.0, FOLLOWING
+    ),
+    "refused": lambda run: rules.submission_ended(
+        run, Refused(error=ReadError(code="quota", message="no", retryable=False)), 200.0, FOLLOWING
+    ),
+    "busy": lambda run: rules.submission_ended(run, Refused(error=BUSY), 200.0, FOLLOWING),
+    "unknown": lambda run: rules.submission_ended(run, Unknown(reason="reset", path="/p"), 200.0, FOLLOWING),
+    "seen_running": lambda run: rules.observed(run, Reading(state="running", progress=0.5), 200.0, FOLLOWING),
+    "seen_done": lambda run: rules.observed(run, DONE, 200.0, FOLLOWING),
+    "seen_failed": lambda run: rules.observed(run, Reading(state="failed"), 200.0, FOLLOWING),
+    "seen_empty": lambda run: rules.observed(run, Reading(state="succeeded"), 200.0, FOLLOWING),
+    "poll_error": lambda run: rules.unanswered(run, BUSY, 200.0, FOLLOWING, 5.0),
+    "callback": lambda run: rules.hinted(run, DONE, 200.0, min_interval_s=1),
+    "reconciled": lambda run: rules.reconciled(run, DONE, 200.0),
+    "unreconcilable": lambda run: rules.unreconcilable(run, 200.0),
+    "adopt": lambda run: rules.adopted(run, "t", 200.0),
+    "abandon": lambda run: rules.abandoned(run, 200.0),
+    "cancel": lambda run: rules.canceled(run, 200.0),
+    "expire": lambda run: rules.expired(run, 5000.0),
+    "interrupt": lambda run: rules.interrupted(run, 200.0),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(FACTS)), max_size=30))
+def test_any_order_of_facts_keeps_the_rules(names: list[str]) -> None:
+    """Whatever comes in whatever order: only drawn transitions, nothing after an end, one event per change of state,
+    an open run always has something that will look at it."""
+    run = rules.queued(a_run()).run
+    for name in names:
+        change = FACTS[name](run)
+        if change is None:
+            continue
+        after = change.run
+        assert not run.is_final
+        if after.state != run.state:
+            assert may_follow(run.state, after.state)
+        assert after.sequence == run.sequence + len(change.events)
+        assert (after.finished_at is not None) == after.is_final
+        if after.state in ("queued", "running"):
+            assert after.due_at is not None
+        if after.is_final:
+            assert after.due_at is None
+            assert len(change.events) == 1
+        run = after
+
+
+@pytest.mark.parametrize("state", sorted(FINAL))
+def test_no_fact_moves_a_run_that_has_ended(state: RunState) -> None:
+    """Late, repeated and forged facts change nothing."""
+    ended = a_run(state, finished_at=150.0, due_at=None)
+
+    assert [name for name, fact in FACTS.items() if fact(ended) is not None] == []
+
+
+def test_an_unconfirmed_callback_is_asked_about_densely_and_then_at_the_usual_pace() -> None:
+    """After a final hint the looks come after 1, 2, 4 and 8 s; then the pace takes over again."""
+    run = a_run("running")
+    change = rules.hinted(run, DONE, 200.0, min_interval_s=1)
+    assert change is not None
+    waits = []
+    for _ in range(5):
+        change = rules.observed(change.run, Reading(state="running"), 200.0, FOLLOWING)
+        assert change is not None
+        waits.append((change.run.due_at or 0) - 200.0)
+
+    assert waits[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert waits[4] == 60.0
+    assert not change.run.hinted
+
+
+def test_callbacks_cannot_make_halley_ask_without_rest() -> None:
+    """However many final hints come, the next look keeps its distance from the last."""
+    run = a_run("running", looked_at=199.8, due_at=260.0)
+
+    change = rules.hinted(run, DONE, 200.0, min_interval_s=1)
+
+    assert change is not None
+    assert change.run.due_at == pytest.approx(200.8)
+
+
+def test_an_early_callback_makes_the_first_look_immediate() -> None:
+    """A final hint that overtakes the submit answer is confirmed as soon as the task id is known."""
+    hinted = rules.hinted(a_run("submitting"), DONE, 200.0, min_interval_s=1)
+    assert hinted is not None
+
+    change = FACTS["accepted"](hinted.run)
+
+    assert change is not None
+    assert change.run.due_at == 200.0
+
+
+def test_a_callback_settles_a_submission_of_unknown_outcome() -> None:
+    """The callback proves that the task exists and names it; a query confirms the rest."""
+    change = rules.hinted(a_run("submit_unknown"), DONE, 200.0, min_interval_s=1)
+
+    assert change is not None
+    assert (change.run.state, change.run.upstream_task_id, change.run.due_at) == ("running", "t", 200.0)
+
+
+def test_a_busy_upstream_is_left_alone_as_long_as_it_asks() -> None:
+    """`Retry-After` is the least wait before a refused submission is sent again."""
+    outcome = Refused(error=BUSY, retry_after_s=30.0)
+
+    change = rules.submission_ended(a_run("submitting", attempts=1), outcome, 200.0, FOLLOWING)
+
+    assert change is not None
+    assert (change.run.state, change.run.due_at) == ("queued", 230.0)
+
+
+def test_progress_never_goes_back() -> None:
+    """A lower figure after a higher one is not shown."""
+    run = a_run("running", progress=0.7)
+
+    change = rules.observed(run, Reading(state="running", progress=0.4), 200.0, FOLLOWING)
+
+    assert change is not None
+    assert change.run.progress == 0.7
+
+
+def test_progress_is_told_only_to_who_asked_and_not_too_often() -> None:
+    """`run.progressed` is an event every two seconds at most, and only where it was asked for."""
+    webhook = rules.Webhook(url="https://x", events=("run.progressed",))
+    silent = rules.observed(a_run("running"), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
+    told = rules.observed(a_run("running", webhook=webhook), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
+    assert told is not None
+    soon = rules.observed(told.run, Reading(state="running", progress=0.2), 201.0, FOLLOWING)
+    later = rules.observed(told.run, Reading(state="running", progress=0.2), 203.0, FOLLOWING)
+
+    assert [c.events for c in (silent, told, soon, later) if c] == [(), ("run.progressed",), (), ("run.progressed",)]
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_looks_grow_to_the_cap_and_stay_there(looks: int, jitter: float) -> None:
+    """Waits never exceed the cap by more than the jitter and never fall below the first interval by more."""
+    wait_s = next_look_s(PACE, looks, jitter, expects_callback=False)
+
+    assert PACE.every_s * 0.9 <= wait_s <= PACE.at_most_s * 1.1
+    assert next_look_s(PACE, looks, jitter, expects_callback=True) == pytest.approx(4 * wait_s)
+
+
+def test_backoff_doubles_and_first_looks_are_spread() -> None:
+    """Waits between submissions double up to a minute; runs that began together are looked at apart."""
+    waits = [backoff_s(n, 0.5, None) for n in range(1, 9)]
+
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert first_look_s(PACE, 0.0) == 13.5
+    assert first_look_s(PACE, 1.0) == 16.5
+
+
+def test_runs_survive_the_store_format() -> None:
+    """A run is the same after it was written and read."""
+    run = a_run("running", webhook=rules.Webhook(url="https://x"), metadata={"a": [1]})
+
+    assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run
