@@ -13,7 +13,7 @@ class Metrics:
         self._transitions = Counter(
             "halley_run_events_total", "Run events", ["node", "type", "mode"], registry=self.registry
         )
-        self._looks = Counter("halley_polls_total", "Polls made", ["provider"], registry=self.registry)
+        self._looks = Counter("halley_polls_total", "Polls made", ["lane"], registry=self.registry)
         self.callbacks = Counter(
             "halley_callbacks_total", "Inbound callbacks", ["outcome"], registry=self.registry
         )
@@ -35,7 +35,7 @@ class Metrics:
             self._transitions.labels(change.run.node, event, change.run.mode).inc()
         for entry in change.entries:
             if entry.kind == "poll":
-                self._looks.labels(change.run.provider).inc()
+                self._looks.labels(change.run.lane).inc()
 
     def render(self, open_runs: dict[str, int]) -> bytes:
         """Return the text that Prometheus reads."""

@@ -174,13 +174,13 @@ _REUSED = Fault(
 
 def _new_run(start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None) -> Run:
     now, node, options = services.clock.now(), start.node, start.options
-    run_id = new_id("run", now)
+    run_id, provider = new_id("run", now), node.provider.provider
     mode: Mode = "mock" if start.mode == "mock" else "live"
     return Run(
         id=run_id,
         workspace=caller.workspace,
         node=node.id,
-        provider=node.provider.provider,
+        lane=f"mock:{provider}" if mode == "mock" else provider,
         state="queued",
         mode=mode,
         input=public_input(node, start.values),

@@ -122,7 +122,7 @@ class Run(Struct, frozen=True, kw_only=True):
         id: `run_…`.
         workspace: Whose it is.
         node: Node id.
-        provider: Its provider, which shares a budget.
+        lane: Runs of one lane share a budget: the provider's name, mock runs apart.
         state: See `states`.
         mode: `mock` runs go to the simulated upstream.
         input: What the user gave, media shortened.
@@ -144,7 +144,7 @@ class Run(Struct, frozen=True, kw_only=True):
     id: str
     workspace: str
     node: str
-    provider: str
+    lane: str
     state: RunState
     mode: Mode
     input: dict[str, Any]

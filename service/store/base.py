@@ -125,15 +125,13 @@ class Store(Protocol):
     async def record_callback(self, run_id: str, body: bytes, now: float, decide: Decide) -> Change | None:
         """Keep an inbound callback and apply it, in one transaction."""
 
-    async def due_providers(self, state: RunState, now: float) -> list[str]:
-        """Return the providers that have due runs in a state."""
+    async def due_lanes(self, state: RunState, now: float) -> list[str]:
+        """Return the lanes that have due runs in a state."""
 
-    async def claim(
-        self, state: RunState, provider: str, now: float, limit: int, lease_s: float
-    ) -> list[Run]:
+    async def claim(self, state: RunState, lane: str, now: float, limit: int, lease_s: float) -> list[Run]:
         """Lease due runs for one look at each."""
 
-    async def claim_submissions(self, provider: str, now: float, limit: int, decide: Decide) -> list[Run]:
+    async def claim_submissions(self, lane: str, now: float, limit: int, decide: Decide) -> list[Run]:
         """Apply `decide` to due queued runs and return those that changed."""
 
     async def expire(self, now: float, limit: int, decide: Decide) -> int:

@@ -145,9 +145,9 @@ class SqliteStore:
         """Count the runs that have not ended, by state."""
         return dict(self._rows("runs_counts"))
 
-    async def due_providers(self, state: RunState, now: float) -> list[str]:
-        """Return the providers that have due runs in a state."""
-        return [row[0] for row in self._rows("runs_due_providers", state=state, now=now)]
+    async def due_lanes(self, state: RunState, now: float) -> list[str]:
+        """Return the lanes that have due runs in a state."""
+        return [row[0] for row in self._rows("runs_due_lanes", state=state, now=now)]
 
     async def key_by_hash(self, key_hash: str) -> KeyRecord | None:
         """Return the valid key of that hash."""
@@ -256,13 +256,11 @@ class SqliteStore:
 
     # -- sweeps
 
-    async def claim(
-        self, state: RunState, provider: str, now: float, limit: int, lease_s: float
-    ) -> list[Run]:
+    async def claim(self, state: RunState, lane: str, now: float, limit: int, lease_s: float) -> list[Run]:
         """Lease due runs for one look at each."""
         values = {
             "state": state,
-            "provider": provider,
+            "lane": lane,
             "now": now,
             "limit": limit,
             "lease_until": now + lease_s,
@@ -273,9 +271,9 @@ class SqliteStore:
         )
         return [_decode_run(row[0]) for row in rows]
 
-    async def claim_submissions(self, provider: str, now: float, limit: int, decide: Decide) -> list[Run]:
+    async def claim_submissions(self, lane: str, now: float, limit: int, decide: Decide) -> list[Run]:
         """Apply `decide` to due queued runs and return those that changed."""
-        values = {"state": "queued", "provider": provider, "now": now, "limit": limit}
+        values = {"state": "queued", "lane": lane, "now": now, "limit": limit}
         changes = await self._writer.do(
             lambda connection: self._decide_all(connection, "runs_due", values, decide)
         )
@@ -387,7 +385,7 @@ def _row(run: Run) -> dict[str, Any]:
         "id": run.id,
         "workspace": run.workspace,
         "node": run.node,
-        "provider": run.provider,
+        "lane": run.lane,
         "state": run.state,
         "reference": run.reference,
         "group_id": run.group,

@@ -1,8 +1,10 @@
-"""What all runs of one provider share: requests in flight, queries per second, and pauses upstream asks for."""
+"""What all runs of one lane share: requests in flight, queries per second, and pauses upstream asks for."""
 
 from collections.abc import Callable, Mapping
 
 from service.definitions.schema import Budget, Provider
+
+_MOST_PAUSE_S = 60.0
 
 
 class ProviderBudget:
@@ -46,17 +48,26 @@ class ProviderBudget:
         self._in_flight -= 1
 
     def pause(self, seconds: float) -> None:
-        """Start nothing for a while, since upstream said so."""
-        self._paused_until = max(self._paused_until, self._now() + seconds)
+        """Start nothing for a while, since upstream said so; a wrong figure must not silence a lane for hours."""
+        self._paused_until = max(self._paused_until, self._now() + min(seconds, _MOST_PAUSE_S))
 
 
 class Budgets:
-    """The budgets of all providers."""
+    """The budgets of all lanes: one for each provider, and another for its mock runs.
+
+    Args:
+        providers: By name.
+        now: Seconds.
+    """
 
     def __init__(self, providers: Mapping[str, Provider], now: Callable[[], float]) -> None:
-        self._budgets = {name: ProviderBudget(provider.budget, now) for name, provider in providers.items()}
-        self._unknown = ProviderBudget(Budget(), now)
+        self._providers = dict(providers)
+        self._now = now
+        self._lanes: dict[str, ProviderBudget] = {}
 
-    def of(self, provider: str) -> ProviderBudget:
-        """Return a provider's budget; runs of a provider that has left share one."""
-        return self._budgets.get(provider, self._unknown)
+    def of(self, lane: str) -> ProviderBudget:
+        """Return a lane's budget; a provider whose definition has left gets the format's defaults."""
+        if lane not in self._lanes:
+            provider = self._providers.get(lane.rpartition(":")[2])
+            self._lanes[lane] = ProviderBudget(provider.budget if provider else Budget(), self._now)
+        return self._lanes[lane]

@@ -23,13 +23,13 @@ class Poller:
         """Lease what is due and start asking. Providers do not wait for each other."""
         desk, more = self._desk, False
         self._starved = False
-        for provider in await desk.store.due_providers("running", desk.clock.now()):
-            budget = desk.budgets.of(provider)
+        for lane in await desk.store.due_lanes("running", desk.clock.now()):
+            budget = desk.budgets.of(lane)
             free = budget.free_queries()
             if not free:
                 self._starved = True
                 continue
-            runs = await desk.store.claim("running", provider, desk.clock.now(), free, _LEASE_S)
+            runs = await desk.store.claim("running", lane, desk.clock.now(), free, _LEASE_S)
             for run in runs:
                 budget.begin(query=True)
                 desk.crew.start(self._poll(run))
@@ -42,14 +42,14 @@ class Poller:
         try:
             asked = await self._ask(run, node)
         finally:
-            desk.budgets.of(run.provider).end()
+            desk.budgets.of(run.lane).end()
             if self._starved:
                 desk.ring("poll")
         if node is None or asked is None:
             desk.log.warning("poll.impossible", run=run.id, node=run.node)
             return
         if asked.retry_after_s:
-            desk.budgets.of(run.provider).pause(asked.retry_after_s)
+            desk.budgets.of(run.lane).pause(asked.retry_after_s)
         if not asked.reading.known_status:
             desk.log.warning(
                 "poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status

@@ -21,10 +21,10 @@ class Reconciler:
     async def run_once(self) -> bool:
         """Lease what is due and start asking."""
         desk = self._desk
-        for provider in await desk.store.due_providers("submit_unknown", desk.clock.now()):
-            budget = desk.budgets.of(provider)
+        for lane in await desk.store.due_lanes("submit_unknown", desk.clock.now()):
+            budget = desk.budgets.of(lane)
             limit = min(budget.free_queries(), _BATCH)
-            runs = await desk.store.claim("submit_unknown", provider, desk.clock.now(), limit, _LEASE_S)
+            runs = await desk.store.claim("submit_unknown", lane, desk.clock.now(), limit, _LEASE_S)
             for run in runs:
                 budget.begin(query=True)
                 desk.crew.start(self._look(run))
@@ -38,7 +38,7 @@ class Reconciler:
                 client = desk.clients[run.mode]
                 asked = await client.ask_by_external_id(node, run.upstream_path, run.external_id)
         finally:
-            desk.budgets.of(run.provider).end()
+            desk.budgets.of(run.lane).end()
         await desk.store.change(run.id, lambda current: self._apply(current, asked))
 
     def _apply(self, run: Run, asked: Asked | None) -> Change | None:

@@ -29,14 +29,14 @@ class Submitter:
         """Claim what is due and start submitting it."""
         desk, more = self._desk, False
         self._starved = False
-        for provider in await desk.store.due_providers("queued", desk.clock.now()):
-            budget = desk.budgets.of(provider)
+        for lane in await desk.store.due_lanes("queued", desk.clock.now()):
+            budget = desk.budgets.of(lane)
             free = budget.free()
             if not free:
                 self._starved = True
                 continue
             now = desk.clock.now()
-            runs = await desk.store.claim_submissions(provider, now, free, self._begun)
+            runs = await desk.store.claim_submissions(lane, now, free, self._begun)
             for run in runs:
                 budget.begin()
                 desk.crew.start(self._submit(run))
@@ -52,11 +52,11 @@ class Submitter:
         try:
             outcome = await self._outcome(run, node)
         finally:
-            desk.budgets.of(run.provider).end()
+            desk.budgets.of(run.lane).end()
             if self._starved:
                 desk.ring("submit")
         if isinstance(outcome, Refused) and outcome.retry_after_s:
-            desk.budgets.of(run.provider).pause(outcome.retry_after_s)
+            desk.budgets.of(run.lane).pause(outcome.retry_after_s)
         if node is not None:
             following = desk.following(run, node)
             now = desk.clock.now()

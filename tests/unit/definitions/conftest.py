@@ -39,7 +39,7 @@ inputs:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
-    """Write a family named acme; a text for one of its files replaces it, one that starts with + is added to it."""
+    """Write a family named acme; a text replaces one of its files, one that starts with + is added to it."""
 
     def written(files: dict[str, str]) -> Path:
         family = {"acme/provider.yaml": PROVIDER, "acme/draw.yaml": NODE, "dialects/acme.yaml": DIALECT}
@@ -54,7 +54,7 @@ def write(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
 
 @pytest.fixture
 def build(write: Callable[[dict[str, str]], Path]) -> Callable[..., CompiledNode]:
-    """Compile the node acme.draw from the text of its inputs and what follows, and additions to its provider."""
+    """Compile the node acme.draw from the text from its inputs on, and additions to its provider."""
 
     def built(
         rest: str, *, provider: str = "", dialect: str = "", submit: str = "POST /draw"

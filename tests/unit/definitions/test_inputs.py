@@ -53,10 +53,9 @@ def test_text_that_stands_for_nothing_is_refused(build: Build, kind: str, given:
 
 
 def test_a_lone_value_stands_for_a_list_of_one(build: Build) -> None:
-    """A lone text becomes a list of one object with its only required member; a JSON text becomes the list."""
-    node = build(
-        "inputs: {list: {type: array, items: {type: object, fields: {image: {type: string, required: true}}}}}\n"
-    )
+    """A lone text becomes a list of one object with its only required member; JSON text becomes the list."""
+    item = "{type: object, fields: {image: {type: string, required: true}}}"
+    node = build(f"inputs: {{list: {{type: array, items: {item}}}}}\n")
 
     lone = node.inputs.check({"list": "a"})
     several = node.inputs.check({"list": '["a", {"image": "b"}]'})
@@ -107,7 +106,8 @@ inputs:
   prompt: {required: true}
   n: {type: integer, minimum: 1, maximum: 9}
   mode: {type: string, enum: [std, pro]}
-  points: {type: array, max_items: 2, items: {type: object, fields: {x: {type: number, required: true, maximum: 1}}}}
+  points:
+    {type: array, items: {type: object, fields: {x: {type: number, required: true, maximum: 1}}}}
 """
     )
 

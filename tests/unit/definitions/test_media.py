@@ -26,8 +26,8 @@ def png(width: int, height: int) -> str:
 def image_node(build: Build) -> Any:
     """A node that takes one image with every limit."""
     return build(
-        "inputs: {image: {type: media, media: image, send: [url, base64], formats: [png, jpeg], max_size: 2kB, "
-        "min_side: 300, max_ratio: 2.5}}\n"
+        "inputs: {image: {type: media, media: image, send: [url, base64], formats: [png, jpeg], "
+        "max_size: 2kB, min_side: 300, max_ratio: 2.5}}\n"
     )
 
 

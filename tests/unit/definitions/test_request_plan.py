@@ -1,6 +1,7 @@
 """Checked inputs become the request that upstream wants."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,10 @@ def test_constants_are_never_shared(build: Build) -> None:
 
 def test_a_default_may_have_a_condition(build: Build) -> None:
     """A conditional default is sent only when its condition holds, a user's own value always."""
+    when = "{a: {any_of: [x, y]}}"
     node = build(
-        "inputs: {a: {type: string, assumed: x}, b: {type: string, default: z, default_when: {a: {any_of: [x, y]}}}}\n"
+        "inputs:\n  a: {type: string, assumed: x}\n"
+        f"  b: {{type: string, default: z, default_when: {when}}}\n"
     )
 
     sent = [node.plan.build(inputs).body for inputs in ({}, {"a": "y"}, {"a": "q"}, {"a": "q", "b": "w"})]
@@ -83,7 +86,7 @@ def test_own_ids_are_sent_where_the_operation_takes_them(build: Build) -> None:
 
 
 def test_a_task_may_be_asked_for_by_our_id(build: Build) -> None:
-    """Where the provider keeps our id, there is a request that looks for it; a node may keep it and not look."""
+    """Where the provider keeps our id, a request looks for it; a node may keep it and not look."""
     keeps = "external_id: {field: ours, query: 'GET {path}/by/{external_id}'}\n"
 
     found = build("inputs: {}\n", provider=keeps).plan.query_by_external_id("/draw", "a b")

@@ -28,7 +28,7 @@ def a_run(state: RunState = "queued", **words: object) -> Run:
             "id": "run_1",
             "workspace": "w",
             "node": "p.n",
-            "provider": "p",
+            "lane": "p",
             "state": state,
             "mode": "live",
             "input": {},

@@ -3,7 +3,7 @@ CREATE TABLE runs (
     id TEXT PRIMARY KEY,
     workspace TEXT NOT NULL,
     node TEXT NOT NULL,
-    provider TEXT NOT NULL,
+    lane TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'submitting', 'running', 'submit_unknown',
                                          'succeeded', 'failed', 'canceled', 'timed_out')),
     reference TEXT,
@@ -17,7 +17,7 @@ CREATE TABLE runs (
     doc TEXT NOT NULL,
     CHECK (deadline_at IS NOT NULL OR state IN ('succeeded', 'failed', 'canceled', 'timed_out'))
 );
-CREATE INDEX runs_due ON runs (state, provider, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_due ON runs (state, due_at, lane) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_deadline ON runs (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX runs_workspace ON runs (workspace, id);
 

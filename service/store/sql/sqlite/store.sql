@@ -1,7 +1,7 @@
 -- name: run_insert
-INSERT INTO runs (id, workspace, node, provider, state, reference, group_id, callback_token,
+INSERT INTO runs (id, workspace, node, lane, state, reference, group_id, callback_token,
                   created_at, due_at, deadline_at, doc)
-VALUES (:id, :workspace, :node, :provider, :state, :reference, :group_id, :callback_token,
+VALUES (:id, :workspace, :node, :lane, :state, :reference, :group_id, :callback_token,
         :created_at, :due_at, :deadline_at, :doc);
 
 -- name: run_update
@@ -26,17 +26,17 @@ WHERE workspace = :workspace
   AND (:before IS NULL OR id < :before)
 ORDER BY id DESC LIMIT :limit;
 
--- name: runs_due_providers
-SELECT DISTINCT provider FROM runs WHERE state = :state AND due_at <= :now;
+-- name: runs_due_lanes
+SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
 
 -- name: runs_due
-SELECT doc, version FROM runs WHERE state = :state AND provider = :provider AND due_at <= :now
+SELECT doc, version FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
 ORDER BY due_at LIMIT :limit;
 
 -- name: runs_claim
 -- Moving the due time is the lease: a process that dies leaves the run to be found again.
 UPDATE runs SET due_at = :lease_until, leased_by = :owner
-WHERE id IN (SELECT id FROM runs WHERE state = :state AND provider = :provider AND due_at <= :now
+WHERE id IN (SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
              ORDER BY due_at LIMIT :limit)
 RETURNING doc;
 

@@ -1,0 +1,106 @@
+"""A running Halley over HTTP, as any other program calls it; what it refuses becomes a clear message."""
+
+import ipaddress
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import click
+import httpx
+
+_ATTEMPTS = 5
+_PAUSE_S = 1.0
+_LONGEST_WAIT_S = 25.0
+
+
+class HalleyClient:
+    """Starts and reads runs.
+
+    Args:
+        url: Where Halley is.
+        key: API key.
+    """
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._url = url
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"X-API-Key": key} if key else {},
+            timeout=httpx.Timeout(5.0, read=_LONGEST_WAIT_S + 10),
+            # A proxy is of no use on the way to this machine itself.
+            trust_env=not _is_local(url),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def start(
+        self, node: str, values: Mapping[str, Any], options: Mapping[str, Any], idempotency_key: str
+    ) -> dict[str, Any]:
+        """Start a run; sent again under the same key when the answer is lost, so it is never paid twice."""
+        path = f"/v1/nodes/{node}/runs"
+        headers = {"Idempotency-Key": idempotency_key}
+        return self._send("POST", path, json=dict(values), params=dict(options), headers=headers)
+
+    def read(self, run_id: str, wait_s: float) -> dict[str, Any]:
+        """Read a run, after waiting for its end so long at most."""
+        return self._send("GET", f"/v1/runs/{run_id}", params={"wait": wait_s})
+
+    def _send(self, method: str, path: str, **words: Any) -> dict[str, Any]:
+        response = self._response(method, path, **words)
+        body = _json(response)
+        if response.is_success and body is not None:
+            return body
+        raise click.ClickException(_told(response, body or {}))
+
+    def _response(self, method: str, path: str, **words: Any) -> httpx.Response:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._http.request(method, path, **words)
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+                raise click.ClickException(f"{self._url!r} is no URL such as http://127.0.0.1:2061") from None
+            except httpx.TransportError as exc:
+                if attempt == _ATTEMPTS or isinstance(exc, httpx.ConnectError) and not path.startswith("/v1/runs"):
+                    raise click.ClickException(self._unreachable(exc)) from exc
+            time.sleep(_PAUSE_S)
+        raise AssertionError
+
+    def _unreachable(self, exc: httpx.TransportError) -> str:
+        return (
+            f"no Halley answers at {self._url} ({exc or type(exc).__name__}); "
+            "start one with `halley serve`, or say where it is with --url"
+        )
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _json(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _told(response: httpx.Response, problem: Mapping[str, Any]) -> str:
+    """Write problem details: the detail, and one line for each fault."""
+    if "detail" not in problem:
+        return f"{response.url} answered HTTP {response.status_code} and is no Halley; see --url"
+    lines = [str(problem["detail"])]
+    lines += [f"  {fault['pointer'] or '/'}: {fault['message']}" for fault in problem.get("errors", ())]
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        lines[0] += " Here: --key or HALLEY_API_KEY."
+    return "\n".join(lines)

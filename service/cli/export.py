@@ -1,0 +1,21 @@
+"""`halley export`: the generated files under `openapi/`, written or compared."""
+
+from pathlib import Path
+
+import click
+
+from service.exports import stale, write
+
+
+@click.command("export")
+@click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what it should be.")
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
+              help="The checkout; default: the current folder.")  # fmt: skip
+def command(root: Path, *, check: bool) -> None:
+    """Write the API document and the definitions' JSON Schemas."""
+    if not check:
+        write(root)
+        click.echo("openapi/ is up to date.")
+    elif found := stale(root):
+        names = ", ".join(map(str, found))
+        raise click.ClickException(f"not what the code says: {names}; `halley export` writes them anew")

@@ -1,0 +1,141 @@
+"""An application on a socket, inside the event loop that is already running, and the signals that end it.
+
+What the application is made of stands in `app`, what a command says about it in `cli`.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from litestar import Litestar
+
+from service.errors import SettingsError
+
+# Requests under way are given this long; what the application has under way comes after, both within 10 s.
+_GRACE_S = 3
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Take an address; nothing is answered there yet.
+
+    Args:
+        host: An address or name of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        SettingsError: It is taken, or is no address of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    except (OSError, UnicodeError):
+        raise SettingsError(f"HALLEY_HOST: {host!r} is no address of this machine") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as exc:
+        listener.close()
+        raise _cannot_listen(host, port, exc) from None
+    return listener
+
+
+def _cannot_listen(host: str, port: int, exc: OSError) -> SettingsError:
+    return SettingsError(
+        f"HALLEY_HOST, HALLEY_PORT: cannot listen on {host} port {port}: {exc.strerror}; "
+        "stop what listens there, or take another port with --port"
+    )
+
+
+def local_url(listener: socket.socket) -> str:
+    """Return the URL under which this machine reaches a socket."""
+    host, port = listener.getsockname()[:2]
+    host = _ANY.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
+    """Open an application, serve it until the block ends, finish what is under way and close it.
+
+    Raises:
+        SettingsError: What the application raises when it cannot be opened, or the address was taken meanwhile.
+    """
+    async with app.lifespan():
+        server = _Server(_config(app))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await _started(server, running, listener)
+            yield
+        finally:
+            server.should_exit = True
+            await asyncio.wait([running])
+
+
+def _config(app: Litestar) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        # Opened and closed around the server, where its errors are still exceptions and no log lines.
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+async def _started(server: "_Server", running: "asyncio.Task[None]", listener: socket.socket) -> None:
+    starting = asyncio.create_task(server.is_up.wait())
+    await asyncio.wait([starting, running], return_when=asyncio.FIRST_COMPLETED)
+    starting.cancel()
+    if running.done():
+        try:
+            running.result()
+        except OSError as exc:
+            raise _cannot_listen(*listener.getsockname()[:2], exc) from exc
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it is up, and leaves signals to whoever runs it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.is_up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none: the original ends the process by the signal again, with another exit code than 0."""
+        yield
+
+
+@contextlib.contextmanager
+def signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set an event; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def restore() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def first() -> None:
+        restore()
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, first)
+    try:
+        yield
+    finally:
+        restore()

@@ -1,0 +1,250 @@
+"""What every store must do. It runs over SQLite; another engine joins by one more fixture parameter."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from service.errors import StoreError
+from service.lifecycle import run as rules
+from service.lifecycle.run import Change, Entry, Run, Webhook, queued
+from service.store.base import DeliveryResult, Idempotency, KeyRecord, RunFilter, Store
+from service.store.sqlite import SqliteStore
+from tests.unit.lifecycle.test_run import a_run
+
+
+class ManualClock:
+    """A clock that tells what it is told."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.time
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The store's clock."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
+    """An open, empty store."""
+    opened = SqliteStore(tmp_path / "halley.db", clock)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def numbered(number: int, **words: object) -> Run:
+    """Return a queued run of its own."""
+    return a_run("queued", id=f"run_{number:026d}", callback_token=f"token-{number}", **words)
+
+
+async def put(store: Store, run: Run) -> Run:
+    """Store a run and return it as stored."""
+    return (await store.start(queued(run), {"prompt": "x"}, None)).run
+
+
+async def test_a_run_comes_back_as_it_went_in(store: Store) -> None:
+    """Run, whole input, token and timeline are found again."""
+    run = await put(store, numbered(1, reference="r", metadata={"a": 1}, webhook=Webhook(url="https://x")))
+
+    assert await store.run(run.id) == run
+    assert await store.run_by_token("token-1") == run
+    assert await store.run_input(run.id) == {"prompt": "x"}
+    assert [entry.detail["state"] for entry in await store.timeline(run.id)] == ["queued"]
+    assert await store.run("run_none") is None
+
+
+async def test_a_change_its_events_and_deliveries_are_one_transaction(store: Store, clock: ManualClock) -> None:
+    """A change that cannot be written whole is not written at all; one that can brings its delivery."""
+    run = await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.canceled",))))
+
+    def broken(current: Run) -> Change | None:
+        change = rules.canceled(current, 110.0)
+        assert change is not None
+        bad = Entry(at=110.0, kind="nonsense\0", detail={"x": object()})  # type: ignore[arg-type]
+        return msgspec.structs.replace(change, entries=(bad,))
+
+    with pytest.raises(TypeError):
+        await store.change(run.id, broken)
+    assert await store.run(run.id) == run
+    assert await store.claim_deliveries(200.0, 10, 60) == []
+
+    change = await store.change(run.id, lambda current: rules.canceled(current, 110.0))
+    (delivery,) = await store.claim_deliveries(200.0, 10, 60)
+    assert change is not None
+    assert (delivery.event_type, delivery.url, delivery.attempts) == ("run.canceled", "https://x", 0)
+    assert msgspec.json.decode(delivery.body)["sequence"] == change.run.sequence == 2
+
+
+async def test_many_changes_at_once_lose_nothing(store: Store) -> None:
+    """Waiting writes are grouped into commits, and one that fails takes nothing of its neighbours with it."""
+    runs = [await put(store, numbered(n)) for n in range(20)]
+
+    def fails(_run: Run) -> Change | None:
+        raise ValueError("mine alone")
+
+    results = await asyncio.gather(
+        *(store.change(run.id, (lambda r: rules.canceled(r, 110.0)) if n % 2 else fails) for n, run in enumerate(runs)),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(result, ValueError) for result in results] == [n % 2 == 0 for n in range(20)]
+    states = [(await store.run(run.id)).state for run in runs]  # type: ignore[union-attr]
+    assert states == ["queued", "canceled"] * 10
+
+
+async def test_due_runs_are_claimed_once_until_their_lease_ends(store: Store) -> None:
+    """A claimed run is not due again before its lease ends, and only in its own lane."""
+    for number, lane in enumerate(("a", "a", "b")):
+        run = await put(store, numbered(number, lane=lane))
+        await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
+        outcome = rules.Accepted(reading=rules.Reading(task_id="t", state="queued"), path="/p")
+        following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+        await store.change(run.id, lambda r, o=outcome, f=following: rules.submission_ended(r, o, 100.0, f))
+
+    assert sorted(await store.due_lanes("running", 1000.0)) == ["a", "b"]
+    first = await store.claim("running", "a", 1000.0, 10, lease_s=60)
+    assert len(first) == 2
+    assert await store.claim("running", "a", 1001.0, 10, lease_s=60) == []
+    assert len(await store.claim("running", "a", 1061.0, 10, lease_s=60)) == 2
+
+
+PACE = rules.CompiledPace(first_s=10, every_s=10, growth=1, at_most_s=10, deadline_s=3600, with_callback=1)
+
+
+async def test_submissions_are_claimed_in_order_and_within_the_limit(store: Store) -> None:
+    """The runs due longest come first; each is `submitting` when the claim is committed."""
+    for number in range(3):
+        await put(store, numbered(number, due_at=100.0 - number))
+
+    claimed = await store.claim_submissions("p", 100.0, 2, lambda run: rules.submission_begun(run, 100.0))
+
+    assert [run.id for run in claimed] == [f"run_{n:026d}" for n in (2, 1)]
+    assert {run.state for run in claimed} == {"submitting"}
+
+
+async def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, clock: ManualClock) -> None:
+    """Submissions without an outcome become `submit_unknown`, leased rows are due at once."""
+    before = SqliteStore(tmp_path / "halley.db", clock)
+    await before.open()
+    run = await put(before, numbered(1))
+    await before.change(run.id, lambda r: rules.submission_begun(r, 100.0))
+    other = await put(before, numbered(2, webhook=Webhook(url="https://x", events=("run.queued",))))
+    assert len(await before.claim_deliveries(100.0, 10, lease_s=3600)) == 1
+    await before.close()
+
+    after = SqliteStore(tmp_path / "halley.db", clock)
+    await after.open()
+    settled = await after.take_over(120.0, lambda r: rules.interrupted(r, 120.0))
+    left = await after.run(run.id)
+    untouched = await after.run(other.id)
+    deliveries = await after.claim_deliveries(120.0, 10, lease_s=60)
+    await after.close()
+
+    assert settled == 1
+    assert left is not None
+    assert left.state == "submit_unknown"
+    assert untouched == other
+    assert len(deliveries) == 1
+
+
+async def test_deliveries_end_or_wait_for_their_next_attempt(store: Store) -> None:
+    """A failed attempt comes back when it is due, a delivered one never."""
+    await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))
+    (delivery,) = await store.claim_deliveries(100.0, 10, 60)
+    entry = Entry(at=100.0, kind="delivery", detail={})
+    await store.finish_delivery(delivery, DeliveryResult(state="pending", attempts=1, due_at=105.0, entry=entry))
+
+    assert await store.claim_deliveries(104.0, 10, 60) == []
+    (again,) = await store.claim_deliveries(105.0, 10, 60)
+    assert again.attempts == 1
+    await store.finish_delivery(again, DeliveryResult(state="delivered", attempts=2, due_at=None, entry=entry))
+    assert await store.claim_deliveries(1e9, 10, 60) == []
+
+
+async def test_idempotency_keys_are_kept_for_seven_days(store: Store, clock: ManualClock) -> None:
+    """Same key and request: the first run; other request: refused; other scope or after a week: a new run."""
+    key = Idempotency(scope="k1", key="order-42", fingerprint="f")
+    first = await store.start(queued(numbered(1)), {}, key)
+    same = await store.start(queued(numbered(2)), {}, key)
+    other = await store.start(queued(numbered(3)), {}, msgspec.structs.replace(key, fingerprint="g"))
+    foreign = await store.start(queued(numbered(4)), {}, msgspec.structs.replace(key, scope="k2"))
+    clock.time += 7 * 86400 + 1
+    later = await store.start(queued(numbered(5)), {}, key)
+
+    assert (same.run.id, same.replayed) == (first.run.id, True)
+    assert other.key_reused
+    assert [foreign.run.id, later.run.id] == [f"run_{n:026d}" for n in (4, 5)]
+    assert await store.run(f"run_{2:026d}") is None
+
+
+async def test_lists_keep_workspaces_apart(store: Store) -> None:
+    """A list holds a workspace's own runs, newest first, filtered and cut."""
+    for number in range(4):
+        await put(store, numbered(number, workspace="w" if number else "v", reference=f"r{number % 2}"))
+
+    every = await store.runs(RunFilter(workspace="w"))
+    odd = await store.runs(RunFilter(workspace="w", reference="r1", limit=1))
+    after = await store.runs(RunFilter(workspace="w", reference="r1", before=odd[0].id))
+
+    assert [run.id[-1] for run in every] == ["3", "2", "1"]
+    assert [run.id[-1] for run in (*odd, *after)] == ["3", "1"]
+
+
+async def test_keys_are_found_by_hash_until_revoked(store: Store) -> None:
+    """A key's record is found by its hash, a name is taken once, a revoked key is gone."""
+    record = KeyRecord(id="key_1", name="n8n", workspace="n8n", hint="hly_abcd", created_at=100.0)
+
+    assert await store.add_key(record, "hash")
+    assert not await store.add_key(msgspec.structs.replace(record, id="key_2"), "other")
+    assert await store.key_by_hash("hash") == record
+    assert await store.revoke_key("n8n", 110.0)
+    assert not await store.revoke_key("n8n", 111.0)
+    assert await store.key_by_hash("hash") is None
+    assert [key.revoked_at for key in await store.keys()] == [110.0]
+
+
+async def test_the_hot_queries_use_their_indexes(tmp_path: Path, store: Store) -> None:
+    """Sweeps never scan the runs: due runs, deadlines and deliveries are found by index."""
+    connection = sqlite3.connect(tmp_path / "halley.db")
+    queries = {
+        "runs_due": "SELECT doc FROM runs WHERE state = 'running' AND lane = 'p' AND due_at <= 1 ORDER BY due_at LIMIT 5",
+        "runs_deadline": "SELECT doc FROM runs WHERE deadline_at <= 1 ORDER BY deadline_at LIMIT 5",
+        "deliveries_due": "SELECT id FROM deliveries WHERE due_at <= 1 ORDER BY due_at LIMIT 5",
+    }
+
+    for index, query in queries.items():
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+        assert index in plan
+        assert "TEMP B-TREE" not in plan
+    connection.close()
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path, clock: ManualClock) -> None:
+    """A corrupt file is a clear error with its path, and it is left as it is."""
+    path = tmp_path / "halley.db"
+    path.write_bytes(b"this is not a database" * 100)
+
+    with pytest.raises(StoreError, match="halley.db"):
+        await SqliteStore(path, clock).open()
+    assert path.read_bytes().startswith(b"this is not")
+
+
+async def test_a_newer_database_is_refused(tmp_path: Path, clock: ManualClock) -> None:
+    """A database of a later version is not touched."""
+    path = tmp_path / "halley.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+
+    with pytest.raises(StoreError, match="newer"):
+        await SqliteStore(path, clock).open()
