@@ -8,7 +8,6 @@ RUN /opt/halley/bin/pip install --require-hashes -r .requirements/run.txt
 COPY pyproject.toml README.md ./
 COPY service service
 COPY nodes nodes
-COPY openapi openapi
 RUN /opt/halley/bin/pip install --no-deps --no-build-isolation . \
     && /opt/halley/bin/python -m compileall -q /opt/halley/lib \
     && /opt/halley/bin/halley nodes lint

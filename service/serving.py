@@ -64,7 +64,7 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
     """Open an application, serve it until the block ends, finish what is under way and close it.
 
     Raises:
-        SettingsError: What the application raises when it cannot be opened, or the address was taken meanwhile.
+        SettingsError: The application cannot be opened, or the address was taken meanwhile.
     """
     async with app.lifespan():
         server = _Server(_config(app))
@@ -99,7 +99,8 @@ async def _started(server: "_Server", running: "asyncio.Task[None]", listener: s
         try:
             running.result()
         except OSError as exc:
-            raise _cannot_listen(*listener.getsockname()[:2], exc) from exc
+            host, port = listener.getsockname()[:2]
+            raise _cannot_listen(host, port, exc) from exc
 
 
 class _Server(uvicorn.Server):

@@ -19,6 +19,18 @@ class BrokenBody(CallerError):
     title = "The body cannot be read"
 
 
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def is_form(request: AnyRequest) -> bool:
+    """Tell whether a body is a form, in which everything is text."""
+    return _kind(request) in _FORMS
+
+
+def _kind(request: AnyRequest) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def read_input(request: AnyRequest) -> dict[str, Any]:
     """Return the fields of a body.
 
@@ -27,8 +39,8 @@ async def read_input(request: AnyRequest) -> dict[str, Any]:
         InvalidInput: It is JSON, but no object.
         UnsupportedMedia: Its content type is another one.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+    kind = _kind(request)
+    if kind in _FORMS:
         return await _form(request)
     body = await request.body()
     if not body:

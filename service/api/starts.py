@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from litestar.datastructures import State
 from msgspec import Struct
 
 from service.api.auth import Caller
-from service.api.bodies import read_input
+from service.api.bodies import is_form, read_input
 from service.api.deps import Services
 from service.api.parameters import START, ParameterCheck
 from service.definitions.catalog import CompiledNode
@@ -25,7 +26,7 @@ from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook, queued
 from service.store.base import Idempotency, Started
 
 AnyRequest = Request[Any, Any, State]
-_KEY_LENGTH = 255
+KEY_PATTERN = r'^(?:"[ !#-~]{1,255}"|[!#-~](?:[ !#-~]{0,253}[!#-~])?)$'
 _parameters = ParameterCheck(START, headers=True)
 
 
@@ -64,7 +65,7 @@ async def read_start(request: AnyRequest, node: CompiledNode, services: Services
     mode = str(options.get("mode", "live"))
     refuse_impossible(mode, services)
     raw = await read_input(request)
-    values = _collect(faults, lambda: node.inputs.check(raw))
+    values = _collect(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
     faults += _webhook_faults(options, services)
     key = idempotency_key(request.headers, faults)
     if faults:
@@ -109,7 +110,8 @@ def _webhook_faults(options: Mapping[str, Any], services: Services) -> list[Faul
     if not url:
         return []
     try:
-        host = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
         return [Fault(pointer="query:webhook_url", code="format", message="this is not a URL")]
     try:
@@ -126,13 +128,10 @@ def idempotency_key(headers: Mapping[str, str], faults: list[Fault]) -> str | No
     raw = headers.get("idempotency-key")
     if raw is None:
         return None
-    key = raw.strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
-    if not 1 <= len(key) <= _KEY_LENGTH:
-        message = f"must have 1 to {_KEY_LENGTH} characters"
-        faults.append(Fault(pointer="header:Idempotency-Key", code="max_length", message=message))
-    return key
+    if not re.fullmatch(KEY_PATTERN, key := raw.strip()):
+        message = "must be 1 to 255 visible ASCII characters, bare or in quotes"
+        faults.append(Fault(pointer="header:Idempotency-Key", code="format", message=message))
+    return key.strip('"')
 
 
 def _fingerprint(node_id: str, values: Mapping[str, Any], options: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The command `halley`: one module per command or group of commands, loaded when it is called.
 
-A command checks what it was given, calls the floor that does the work and says what came of it. Errors raised on
-purpose become one line on standard error and the exit code 1.
+A command checks what it was given, calls the floor that does the work and says what came of it. Errors raised
+on purpose become one line on standard error and the exit code 1.
 """
 
 import importlib

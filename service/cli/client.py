@@ -47,30 +47,36 @@ class HalleyClient:
         """Start a run; sent again under the same key when the answer is lost, so it is never paid twice."""
         path = f"/v1/nodes/{node}/runs"
         headers = {"Idempotency-Key": idempotency_key}
-        return self._send("POST", path, json=dict(values), params=dict(options), headers=headers)
+        request = self._request("POST", path, json=dict(values), params=dict(options), headers=headers)
+        return self._send(request, gives_up_on=httpx.ConnectError)
 
     def read(self, run_id: str, wait_s: float) -> dict[str, Any]:
-        """Read a run, after waiting for its end so long at most."""
-        return self._send("GET", f"/v1/runs/{run_id}", params={"wait": wait_s})
+        """Read a run, after waiting for its end so long at most; a Halley that restarts is waited for."""
+        return self._send(self._request("GET", f"/v1/runs/{run_id}", params={"wait": wait_s}))
 
-    def _send(self, method: str, path: str, **words: Any) -> dict[str, Any]:
-        response = self._response(method, path, **words)
+    def _request(self, method: str, path: str, **words: Any) -> httpx.Request:
+        request = self._http.build_request(method, path, **words)
+        if request.url.scheme not in ("http", "https") or not request.url.host:
+            raise click.ClickException(f"{self._url!r} is no URL such as http://127.0.0.1:2061")
+        return request
+
+    def _send(self, request: httpx.Request, gives_up_on: type[Exception] | tuple[()] = ()) -> dict[str, Any]:
+        response = self._response(request, gives_up_on)
         body = _json(response)
         if response.is_success and body is not None:
             return body
         raise click.ClickException(_told(response, body or {}))
 
-    def _response(self, method: str, path: str, **words: Any) -> httpx.Response:
-        for attempt in range(1, _ATTEMPTS + 1):
+    def _response(self, request: httpx.Request, gives_up_on: type[Exception] | tuple[()]) -> httpx.Response:
+        attempt = 1
+        while True:
             try:
-                return self._http.request(method, path, **words)
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-                raise click.ClickException(f"{self._url!r} is no URL such as http://127.0.0.1:2061") from None
+                return self._http.send(request)
             except httpx.TransportError as exc:
-                if attempt == _ATTEMPTS or isinstance(exc, httpx.ConnectError) and not path.startswith("/v1/runs"):
+                if attempt == _ATTEMPTS or isinstance(exc, gives_up_on):
                     raise click.ClickException(self._unreachable(exc)) from exc
             time.sleep(_PAUSE_S)
-        raise AssertionError
+            attempt += 1
 
     def _unreachable(self, exc: httpx.TransportError) -> str:
         return (

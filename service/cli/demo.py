@@ -1,8 +1,7 @@
 """`halley demo`: two runs on a fresh machine, watched from start to signed event."""
 
-import uvloop
-
 import click
+import uvloop
 
 from service.demo.play import perform
 
@@ -12,7 +11,7 @@ from service.demo.play import perform
 @click.option("--port", type=click.IntRange(0, 65535), default=2061, show_default=True,
               help="Where Halley listens; a free port when it is taken.")  # fmt: skip
 @click.option("--mark", "marks", multiple=True, metavar="MARK",
-              help="Let the simulated upstream play this, such as `fail`; see `halley simulate --help`.")  # fmt: skip
+              help="Let the simulated upstream play this; `halley simulate --help` lists them.")  # fmt: skip
 def command(port: int, marks: tuple[str, ...], *, once: bool) -> None:
     """Start Halley, a simulated upstream and a receiver on this machine; no key needed, nothing leaves it."""
     failures = uvloop.run(perform(port, marks, once=once))

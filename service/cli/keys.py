@@ -1,4 +1,4 @@
-"""`halley keys`: API keys and signing secrets, straight from the data folder; a running Halley is not disturbed."""
+"""`halley keys`: API keys and signing secrets, straight from the data folder, also while Halley runs."""
 
 import asyncio
 import time
@@ -67,7 +67,9 @@ def list_keys(*, as_json: bool) -> None:
     if as_json:
         print_json(views)
         return
-    rows = [(view.name, view.workspace, view.hint + "…", view.created_at, view.revoked_at or "") for view in views]
+    rows = [
+        (view.name, view.workspace, view.hint + "…", view.created_at, view.revoked_at or "") for view in views
+    ]
     print_table(("name", "workspace", "key", "created", "revoked"), rows)
 
 
@@ -98,7 +100,7 @@ def _signing_secret(settings: Settings, workspace: str) -> str:
 def _require_database(settings: Settings) -> None:
     if not settings.database.exists():
         raise click.ClickException(
-            f"there is no database {settings.database}; HALLEY_DATA_DIR names its folder, `halley serve` makes it"
+            f"there is no database {settings.database}; is HALLEY_DATA_DIR right? `halley serve` makes one"
         )
 
 

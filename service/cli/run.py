@@ -31,10 +31,20 @@ _INTERRUPTED = 130
 @click.option("--url", help="Where Halley is; default: HALLEY_HOST and HALLEY_PORT on this machine.")
 @click.option("--key", envvar="HALLEY_API_KEY", help="API key; HALLEY_API_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON.")
-def command(
-    node: str, inputs: tuple[str, ...], *, wait: bool, url: str | None, key: str | None, as_json: bool, **words: Any
+def command(  # noqa: PLR0913 - one for each option
+    node: str,
+    inputs: tuple[str, ...],
+    *,
+    wait: bool,
+    url: str | None,
+    key: str | None,
+    as_json: bool,
+    **words: Any,
 ) -> None:
-    """Start a run of NODE and print its results. Exit code 0 only when it succeeded, or was accepted with --no-wait."""
+    """Start a run of NODE and print its results.
+
+    The exit code is 0 only when it succeeded, or was accepted with --no-wait.
+    """
     options = {name: value for name, value in words.items() if value is not None}
     with HalleyClient(url or _default_url(), key) as client:
         run = client.start(node, values_of(inputs), {**options, "wait": 0}, str(uuid4()))
@@ -117,7 +127,9 @@ def _show(run: dict[str, Any], *, waited: bool, as_json: bool) -> None:
 
 def _print_results(run: dict[str, Any]) -> None:
     for artifact in run["artifacts"]:
-        kind = artifact["kind"] if artifact["role"] == "output" else f"{artifact['kind']} ({artifact['role']})"
+        kind = (
+            artifact["kind"] if artifact["role"] == "output" else f"{artifact['kind']} ({artifact['role']})"
+        )
         click.echo(f"{kind}  {artifact['url'] or artifact['id']}")
     if run["text"] is not None:
         click.echo(run["text"])
@@ -126,6 +138,7 @@ def _print_results(run: dict[str, Any]) -> None:
 
 
 def _why(run: dict[str, Any]) -> str:
-    error = run["error"] or {}
-    why = f"{error.get('message', 'no reason given')} ({error.get('code', '?')}, billed: {error.get('billed', '?')})"
-    return f"{run['id']} {run['state'].replace('_', ' ')}: {why}"
+    state, error = run["state"].replace("_", " "), run["error"]
+    if error is None:
+        return f"{run['id']} {state}"
+    return f"{run['id']} {state}: {error['message']} ({error['code']}, billed: {error['billed']})"

@@ -21,7 +21,7 @@ _MOCK = SimulatorOptions(speed=12.0, envelope="wrapped")
 
 @click.command("serve")
 @click.option("--host", help="Address to listen on; HALLEY_HOST, else 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port; HALLEY_PORT, else 2061; 0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="HALLEY_PORT, else 2061; 0 takes a free one.")
 def command(host: str | None, port: int | None) -> None:
     """Serve the API with the settings of the environment until SIGTERM or Ctrl-C."""
     settings = load_settings()

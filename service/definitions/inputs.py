@@ -4,6 +4,7 @@ The rules themselves are JSON Schema (see `json_schema`); this room applies them
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,14 +38,19 @@ class InputCheck:
         self._validator = jsonschema_rs.validator_for({**self.schema})
         self._native = native_names(fields)
 
-    def check(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, raw: Mapping[str, Any], *, is_json: bool = False) -> dict[str, Any]:
         """Return the input in the types of the definition.
+
+        Args:
+            raw: What was sent.
+            is_json: It was sent with types, so text stands for less than in a form.
 
         Raises:
             InvalidInput: With one fault for everything that is wrong.
         """
+        understood = coerced_json if is_json else coerced
         values = {
-            name: coerced(value, self.fields[name]) if name in self.fields else value
+            name: understood(value, self.fields[name]) if name in self.fields else value
             for name, value in self._flat(raw).items()
         }
         faults = [fault for error in self._validator.iter_errors(values) for fault in self._worded(error)]
@@ -192,10 +198,42 @@ def coerced(value: Any, field: Field) -> Any:
     if isinstance(value, str) and field.type in _PARSED:
         value = _parsed(value, field.type)
     if field.type == "array" and field.items:
-        items = value if isinstance(value, list) else [value] if isinstance(value, str) else None
+        items = [value] if isinstance(value, str | dict) else value if isinstance(value, list) else None
         return value if items is None else [coerced(item, field.items) for item in items]
     if field.type == "object" and field.fields:
         return _coerced_object(value, field.fields)
+    return value
+
+
+_PLAIN_TEXTS = {
+    "integer": re.compile("-?(?:0|[1-9][0-9]*)"),
+    "number": re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"),
+    "boolean": re.compile("true|false"),
+}
+
+
+def coerced_json(value: Any, field: Field) -> Any:
+    """Bring a value of a JSON body to the field's type, as far as the published schema says so.
+
+    A plain text may stand for the field's number or boolean. Lists and objects are what they are, since no schema
+    could tell which texts stand for them.
+    """
+    if field.type in ("array", "object"):
+        return _plain_json(value, field)
+    plain = _PLAIN_TEXTS.get(field.type or "")
+    if plain is not None and isinstance(value, str) and not plain.fullmatch(value):
+        return value
+    return coerced(value, field)
+
+
+def _plain_json(value: Any, field: Field) -> Any:
+    if field.type == "media" and isinstance(value, str):
+        return media.normalized(value)
+    if isinstance(value, list) and field.items:
+        return [_plain_json(item, field.items) for item in value]
+    if isinstance(value, dict) and field.fields:
+        own = renamed(value, value, native_names(field.fields))
+        return {name: _plain_json(v, m) if (m := field.fields.get(name)) else v for name, v in own.items()}
     return value
 
 

@@ -45,11 +45,13 @@ class SqliteStore:
     Args:
         path: The database file; its folder must exist.
         clock: Tells when events happen.
+        checkpoints: False for a guest in a database that another process may be serving.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, checkpoints: bool = True) -> None:
         self._path = path
         self._clock = clock
+        self._checkpoints = checkpoints
         self._sql = load_queries("sqlite")
         self._writer = Writer(self._connect_writer)
         self._reader: sqlite3.Connection | None = None
@@ -90,7 +92,8 @@ class SqliteStore:
             connection = self._connect()
             connection.execute("PRAGMA journal_mode = WAL")
             # Only the writer checkpoints: SQLite before 3.51.3 can lose pages when another connection does.
-            connection.execute("PRAGMA wal_autocheckpoint = 1000")
+            if self._checkpoints:
+                connection.execute("PRAGMA wal_autocheckpoint = 1000")
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection)
         except sqlite3.Error as exc:

@@ -111,16 +111,19 @@ async def house(  # noqa: PLR0913 - each is a thing that a test may want otherwi
         catalog=catalog or quick_catalog(),
         tuning=tuning,
     )
-    async with served(app, port), httpx.AsyncClient(
-        base_url=url, headers={"X-API-Key": API_KEY}, timeout=40
-    ) as client:
+    async with (
+        served(app, port),
+        httpx.AsyncClient(base_url=url, headers={"X-API-Key": API_KEY}, timeout=40) as client,
+    ):
         yield House(url, app, sim, client)
 
 
 @contextlib.asynccontextmanager
 async def served(app: Any, port: int) -> AsyncIterator[None]:
     """Serve an application on a loopback port."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
+    )
     task = asyncio.create_task(server._serve())  # the public `serve` would take over signals
     try:
         async with asyncio.timeout(10):

@@ -64,8 +64,12 @@ async def test_json_form_and_multipart_give_the_same_input(halley: House) -> Non
     answers = [
         await halley.client.post(url, params=preview, json=fields),
         await halley.client.post(url, params=preview, data=texts),
-        await halley.client.post(url, params=preview, data={k: v for k, v in texts.items() if k != "image"},
-                                 files={"image": ("a.png", image, "image/png")}),
+        await halley.client.post(
+            url,
+            params=preview,
+            data={k: v for k, v in texts.items() if k != "image"},
+            files={"image": ("a.png", image, "image/png")},
+        ),
     ]
 
     bodies = [answer.json()["request"]["body"] for answer in answers]
@@ -105,9 +109,13 @@ async def test_large_inputs_are_shortened_for_people(halley: House) -> None:
         (b"no boundary", "multipart/form-data", 400),
     ],
 )
-async def test_broken_bodies_get_a_clear_problem(halley: House, content: bytes, kind: str, status: int) -> None:
+async def test_broken_bodies_get_a_clear_problem(
+    halley: House, content: bytes, kind: str, status: int
+) -> None:
     """Whatever is wrong with a body is the caller's fault, and said so."""
-    answer = await halley.client.post(f"/v1/nodes/{T2V}/runs", content=content, headers={"Content-Type": kind})
+    answer = await halley.client.post(
+        f"/v1/nodes/{T2V}/runs", content=content, headers={"Content-Type": kind}
+    )
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -148,7 +156,11 @@ async def test_forged_and_oversized_callbacks_do_no_harm(halley: House) -> None:
     await halley.until(run["id"], "running")
     stored = await halley.app.state.services.store.run(run["id"])
     url = f"/v1/callbacks/{stored.callback_token}"
-    forged = {"task_id": "1", "task_status": "succeed", "task_result": {"videos": [{"url": "https://evil.example/x.mp4"}]}}
+    forged = {
+        "task_id": "1",
+        "task_status": "succeed",
+        "task_result": {"videos": [{"url": "https://evil.example/x.mp4"}]},
+    }
 
     unknown = await halley.client.post("/v1/callbacks/nobody", json=forged)
     large = await halley.client.post(url, content=b"x" * (1024 * 1024 + 1))
@@ -181,7 +193,10 @@ async def test_operations_routes_answer_without_a_key(halley: House) -> None:
 
     assert [r.status_code for r in (health, ready, metrics, document)] == [200] * 4
     assert ready.json()["checks"]["database"] == "ok"
-    assert 'halley_run_events_total{mode="live",node="kling.text_to_video",type="run.succeeded"} 1.0' in metrics.text
+    assert (
+        'halley_run_events_total{mode="live",node="kling.text_to_video",type="run.succeeded"} 1.0'
+        in metrics.text
+    )
 
 
 async def test_secrets_are_in_no_answer(halley: House) -> None:

@@ -35,7 +35,9 @@ async def test_a_run_ends_by_callback(halley: House) -> None:
 
 async def test_a_run_ends_by_polling_alone(polling: House) -> None:
     """Without a public URL no callback is asked for and polls bring the result."""
-    started = await polling.start("kling.image_to_video", {"image": "https://example.com/a.png", "prompt": "x"})
+    started = await polling.start(
+        "kling.image_to_video", {"image": "https://example.com/a.png", "prompt": "x"}
+    )
     run = await polling.end(started.json()["id"])
 
     assert run["state"] == "succeeded"
@@ -45,9 +47,10 @@ async def test_a_run_ends_by_polling_alone(polling: House) -> None:
 @pytest.mark.parametrize("mode", ["early", "twice", "reordered", "last", "never", "new", "wrapped", "lying"])
 async def test_callbacks_of_every_kind_end_the_run_once(tmp_path: Path, mode: str) -> None:
     """Early, repeated, reordered, lost, newer-shaped, wrapped and lying callbacks lead to one right end."""
-    async with quick_simulator(lie_s=0.5) as sim, house(
-        tmp_path, sim, catalog=quick_catalog(first_s=0.5, with_callback=1)
-    ) as halley:
+    async with (
+        quick_simulator(lie_s=0.5) as sim,
+        house(tmp_path, sim, catalog=quick_catalog(first_s=0.5, with_callback=1)) as halley,
+    ):
         started = await halley.start(T2V, {"prompt": f"a comet [[callback:{mode}]]"})
         run = await halley.end(started.json()["id"])
 
@@ -82,7 +85,9 @@ async def test_every_envelope_is_understood(tmp_path: Path, envelope: str) -> No
         ("redirect", "not_found", False),
     ],
 )
-async def test_a_refusal_ends_the_run_and_says_why(halley: House, mark: str, code: str, *, retryable: bool) -> None:
+async def test_a_refusal_ends_the_run_and_says_why(
+    halley: House, mark: str, code: str, *, retryable: bool
+) -> None:
     """What upstream definitely did not accept fails at once, unbilled, with the contract's code."""
     started = await halley.start(T2V, {"prompt": f"x [[{mark}]]"}, wait=20)
     run = started.json()
@@ -115,7 +120,9 @@ async def test_a_failed_generation_tells_upstreams_reason(halley: House, mark: s
     assert (run["error"]["phase"], run["error"]["billed"]) == ("generate", "unknown")
 
 
-@pytest.mark.parametrize("mark", ["unknown_status:2", "not_found:2", "poll_error:2", "empty:1", "late_success:2"])
+@pytest.mark.parametrize(
+    "mark", ["unknown_status:2", "not_found:2", "poll_error:2", "empty:1", "late_success:2"]
+)
 async def test_poll_troubles_never_fail_a_run(polling: House, mark: str) -> None:
     """Unknown words, answers without the task, errors and empty successes are looked through until the end."""
     started = await polling.start(T2V, {"prompt": f"x [[{mark}]]"})
@@ -134,7 +141,9 @@ async def test_success_without_a_result_is_told_as_such(polling: House) -> None:
 
 
 @pytest.mark.parametrize("mark", ["reset_after", "close_after", "garbage", "truncated"])
-async def test_an_ambiguous_submission_is_found_by_our_id_and_never_repeated(polling: House, mark: str) -> None:
+async def test_an_ambiguous_submission_is_found_by_our_id_and_never_repeated(
+    polling: House, mark: str
+) -> None:
     """When the answer is lost but the task exists, the run goes through `submit_unknown` to its result."""
     started = await polling.start(T2V, {"prompt": f"x [[{mark}]]"})
     run = await polling.end(started.json()["id"])
@@ -165,7 +174,11 @@ async def test_a_deadline_ends_a_run(polling: House) -> None:
     started = await polling.start(T2V, {"prompt": "x [[duration:60]]"}, deadline=1)
     run = await polling.end(started.json()["id"])
 
-    assert (run["state"], run["error"]["code"], run["error"]["billed"]) == ("timed_out", "timed_out", "unknown")
+    assert (run["state"], run["error"]["code"], run["error"]["billed"]) == (
+        "timed_out",
+        "timed_out",
+        "unknown",
+    )
 
 
 async def test_cancel_tells_the_truth(polling: House) -> None:

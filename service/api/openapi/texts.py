@@ -1,4 +1,4 @@
-"""Texts that stand for numbers, booleans and numbered choices, added to the JSON Schema of an input.
+"""Texts that stand for numbers and booleans, and numbers that stand for texts, in the JSON Schema of an input.
 
 No-code tools send `"0.5"` where 0.5 is meant, and Halley takes it. The document says so exactly: a text is allowed
 where, and only where, it would be accepted. The schema that inputs are checked against needs none of this, since
@@ -15,15 +15,12 @@ _ZEROS = r"(?:\.0+)?"
 
 
 def with_texts(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an input, at any depth, with the text forms of its values allowed."""
+    """Return the schema of a node's input with the text forms of its fields allowed; members keep their types."""
     widened = dict(schema)
-    if "properties" in schema:
-        widened["properties"] = {name: with_texts(each) for name, each in schema["properties"].items()}
-    if "items" in schema:
-        widened["items"] = with_texts(schema["items"])
+    widened["properties"] = {name: each | _text_form(each) for name, each in schema["properties"].items()}
     if "allOf" in schema:
-        widened["allOf"] = [_rule_with_texts(rule) for rule in schema["allOf"]]
-    return widened | _text_form(schema)
+        widened["allOf"] = _rule_with_texts(schema["allOf"])
+    return widened
 
 
 def _text_form(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,12 +47,8 @@ def _rule_with_texts(rule: Any) -> Any:
     if "const" in rule:
         return _same(rule["const"])
     if "enum" in rule:
-        return {"anyOf": [_same(value) for value in rule["enum"]]} if _has_others(rule["enum"]) else rule
+        return {"enum": [*rule["enum"], *_numbers_among(rule["enum"])]}
     return {word: _rule_with_texts(value) if word != "required" else value for word, value in rule.items()}
-
-
-def _has_others(values: Sequence[Any]) -> bool:
-    return any(_same(value) != {"const": value} for value in values)
 
 
 def _same(value: Any) -> dict[str, Any]:
@@ -84,7 +77,7 @@ def number_pattern(limits: Mapping[str, Any], *, is_integer: bool) -> str:
     if least is None or least < 0:
         top = None if least is None else -least
         below = _between(max(-(most or Decimal(0)), Decimal(0)), top, is_integer=is_integer)
-        parts += [f"-(?:{'|'.join(below)})"]
+        parts.append(f"-{_any_of(below)}")
     return f"^(?:{'|'.join(parts)})$"
 
 
@@ -92,7 +85,7 @@ def _between(least: Decimal, most: Decimal | None, *, is_integer: bool) -> list[
     """Return the alternatives for texts of numbers from `least` (0 or more) to `most`."""
     if most is None:
         whole = [*_integers(int(least.to_integral_value(ROUND_FLOOR)), 10**_MOST_DIGITS - 1)]
-        return whole if is_integer else [f"(?:{'|'.join(whole)}){_FRACTION}"]
+        return whole if is_integer else [_any_of(whole) + _FRACTION]
     first, last = int(least.to_integral_value(ROUND_FLOOR)), int(most.to_integral_value(ROUND_FLOOR))
     if is_integer:
         return [*_integers(first + (least != first), last)]
@@ -100,21 +93,24 @@ def _between(least: Decimal, most: Decimal | None, *, is_integer: bool) -> list[
 
 
 def _decimals(least: Decimal, most: Decimal, first: int, last: int) -> Iterator[str]:
-    if least == first:
-        full = first
-    else:
+    full = first
+    if least != first:
         full = first + 1
         yield f"{first}{_at_least(least - first)}"
     if last > full:
-        yield f"(?:{'|'.join(_integers(full, last - 1))}){_FRACTION}"
+        yield _any_of([*_integers(full, last - 1)]) + _FRACTION
     if last >= full:
         yield f"{last}{_at_most(most - last)}"
+
+
+def _any_of(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
 
 def _at_least(fraction: Decimal) -> str:
     digits = _fraction_digits(fraction)
     more = [
-        f"{digits[:place]}[{int(digit) + 1}-9][0-9]*" for place, digit in enumerate(digits) if digit != "9"
+        f"{digits[:place]}{_digit(int(digit) + 1, 9)}[0-9]*" for place, digit in enumerate(digits) if digit != "9"
     ]
     return rf"\.(?:{'|'.join([*more, f'{digits}[0-9]*'])})"
 
@@ -123,7 +119,7 @@ def _at_most(fraction: Decimal) -> str:
     if not fraction:
         return _ZEROS
     digits = _fraction_digits(fraction)
-    less = [f"{digits[:place]}[0-{int(digit) - 1}][0-9]*" for place, digit in enumerate(digits) if digit != "0"]
+    less = [f"{digits[:place]}{_digit(0, int(digit) - 1)}[0-9]*" for place, digit in enumerate(digits) if digit != "0"]
     ends = [digits[: place + 1] for place in range(len(digits) - 1)]
     return rf"(?:\.(?:{'|'.join([*less, *ends, f'{digits}0*'])}))?"
 

@@ -13,7 +13,7 @@ Build = Callable[..., CompiledNode]
 
 
 def test_an_entry_starts_from_the_provider(build: Build) -> None:
-    """Empty entries, words of one's own, `like` and `type` each take what they should of the provider's field."""
+    """Empty entries, own words, `like` and `type` each take what they should of the provider's field."""
     node = build(
         """\
 inputs:

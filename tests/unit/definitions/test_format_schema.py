@@ -7,7 +7,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from service.definitions.format_schema import format_schemas, structs, words
+from service.definitions.format_schema import attribute_docs, format_schemas, structs, words
 from service.definitions.loader import Definitions, load, shipped
 
 
@@ -37,8 +37,6 @@ def test_every_word_is_explained() -> None:
 
 def test_nothing_is_explained_that_is_no_word() -> None:
     """A word that was renamed or taken out leaves no explanation behind."""
-    from service.definitions.format_schema import attribute_docs
-
     for struct in structs():
         assert attribute_docs(struct).keys() <= {field.name for field in msgspec.structs.fields(struct)}
 

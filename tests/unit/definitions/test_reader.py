@@ -96,8 +96,23 @@ def test_states(node: CompiledNode, body: Any, state: str, raw: str | None) -> N
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(0.3, 0.3), (30, 0.3), ("30", 0.3), ("30%", 0.3), ("0.5%", 0.005), ("100%", 1.0), (1, 1.0), (250, 1.0)]
-    + [(-5, 0.0), ("", None), (None, None), ("half", None), (True, None), ([1], None), ("nan", None)],
+    [
+        (0.3, 0.3),
+        (30, 0.3),
+        ("30", 0.3),
+        ("30%", 0.3),
+        ("0.5%", 0.005),
+        ("100%", 1.0),
+        (1, 1.0),
+        (250, 1.0),
+        (-5, 0.0),
+        ("", None),
+        (None, None),
+        ("half", None),
+        (True, None),
+        ([1], None),
+        ("nan", None),
+    ],
 )
 def test_progress(node: CompiledNode, given: Any, expected: float | None) -> None:
     """Progress is a share from 0 to 1, however it is written."""
@@ -182,7 +197,7 @@ def test_a_failed_task_tells_why(node: CompiledNode) -> None:
 def test_refused_submissions(  # noqa: PLR0913 - one row of the table above
     node: CompiledNode, status: int, body: Any, code: str, *, retryable: bool, submitted: str
 ) -> None:
-    """Body before status: a refusal tells its code, whether to send again, and whether it may have been accepted."""
+    """Body before status: a refusal tells its code, and whether to send again or to fear it was accepted."""
     reading = submit(node, body, status)
 
     assert reading.error is not None
@@ -279,8 +294,6 @@ _KEYS = st.sampled_from(
         "task_result",
         "videos",
         "images",
-    ]
-    + [
         "audios",
         "url",
         "index",

@@ -186,12 +186,19 @@ def test_progress_is_told_only_to_who_asked_and_not_too_often() -> None:
     """`run.progressed` is an event every two seconds at most, and only where it was asked for."""
     webhook = rules.Webhook(url="https://x", events=("run.progressed",))
     silent = rules.observed(a_run("running"), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
-    told = rules.observed(a_run("running", webhook=webhook), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
+    told = rules.observed(
+        a_run("running", webhook=webhook), Reading(state="running", progress=0.1), 200.0, FOLLOWING
+    )
     assert told is not None
     soon = rules.observed(told.run, Reading(state="running", progress=0.2), 201.0, FOLLOWING)
     later = rules.observed(told.run, Reading(state="running", progress=0.2), 203.0, FOLLOWING)
 
-    assert [c.events for c in (silent, told, soon, later) if c] == [(), ("run.progressed",), (), ("run.progressed",)]
+    assert [c.events for c in (silent, told, soon, later) if c] == [
+        (),
+        ("run.progressed",),
+        (),
+        ("run.progressed",),
+    ]
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))

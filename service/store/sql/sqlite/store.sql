@@ -50,7 +50,9 @@ SELECT doc, version FROM runs WHERE state = :state ORDER BY id LIMIT :limit;
 SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
 
 -- name: runs_release
-UPDATE runs SET due_at = :now, leased_by = NULL WHERE leased_by IS NOT NULL;
+-- Running tasks are looked at again soon: a callback may have come while nobody was there to take it.
+UPDATE runs SET due_at = :now, leased_by = NULL
+WHERE due_at IS NOT NULL AND (leased_by IS NOT NULL OR state = 'running');
 
 -- name: input_insert
 INSERT INTO run_inputs (run_id, input) VALUES (:run_id, :input);

@@ -1,0 +1,160 @@
+"""The parts of the document that several operations refer to: parameters, answers, links, events, security."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.api.openapi.events import event_request
+from service.api.openapi.schemas import answer_schemas, schema_ref
+from service.api.parameters import LIST, START
+from service.api.problems import PROBLEM_MEDIA_TYPE
+from service.api.starts import KEY_PATTERN
+from service.definitions.catalog import Catalog
+from service.definitions.json_schema import field_schema
+from service.definitions.schema import Field
+
+_HOST = r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?"
+_PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+# Narrower than the check: addresses in brackets are taken too, but no short pattern tells the valid ones.
+_WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
+
+_PROBLEMS = {
+    400: ("BadRequest", "The request cannot be read."),
+    401: ("Unauthorized", "No API key was sent, or one that is unknown or revoked."),
+    404: ("NotFound", "There is no such thing for this caller."),
+    409: ("Conflict", "The present state of the run or of the service forbids it."),
+    413: ("TooLarge", "The body is larger than the route takes."),
+    415: ("UnsupportedMedia", "The body is in a format that is not understood."),
+    422: ("InvalidInput", "Something is missing, unknown or out of its limits; `errors` has an entry per fault."),
+    503: ("Unavailable", "The database cannot do its work; nothing was started, try again in a moment."),
+}
+_LOCATION = {"description": "URL of the run, in the body `status_url`.", "schema": {"type": "string"}}
+_RETRY_AFTER = {
+    "description": "When to ask again, in seconds; in a run `poll_after_s`.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+_REPLAYED = {
+    "description": "The same request was sent before with this key; this is the run of that time.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
+_CHALLENGE = {"description": "How to authenticate.", "schema": {"type": "string"}}
+_FOLLOW_UPS = ("show_run", "show_timeline", "cancel_run", "retry_run")
+_KEY = (
+    "Makes a repeated start the same start: bare or in quotes, kept for 7 days, per API key. The same key with "
+    "another request is refused with 422."
+)
+
+
+def ref(kind: str, name: str) -> dict[str, Any]:
+    """Refer to a component of a kind, such as `parameters`."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def problem_refs(*statuses: int) -> dict[str, Any]:
+    """Refer to the error answers of these statuses."""
+    return {str(status): ref("responses", _PROBLEMS[status][0]) for status in statuses}
+
+
+def json_content(schema: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Describe a JSON body."""
+    return {"application/json": {"schema": schema, **more}}
+
+
+def components(catalog: Catalog, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that is referred to.
+
+    Args:
+        catalog: The nodes.
+        inputs: The schemas of their inputs, by name.
+    """
+    return {
+        "schemas": {**answer_schemas(), **inputs},
+        "parameters": {**_in_path(catalog), **_parameters()},
+        "responses": _answers(),
+        "links": {
+            name: {"operationId": name, "parameters": {"run": "$response.body#/id"}} for name in _FOLLOW_UPS
+        },
+        "callbacks": {"RunEvents": {"{$request.query.webhook_url}": {"post": event_request()}}},
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+        },
+    }
+
+
+def _in_path(catalog: Catalog) -> dict[str, Any]:
+    table = {
+        "node_id": ("node", "Id of the node.", {"type": "string", "enum": list(catalog.nodes)}),
+        "run_id": ("run", "Id of the run.", {"type": "string", "pattern": "^run_[0-9a-z]{26}$"}),
+        "token": ("token", "Unguessable, one per run.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,100}$"}),
+    }
+    return {
+        name: {"name": slot, "in": "path", "required": True, "description": about, "schema": schema}
+        for name, (slot, about, schema) in table.items()
+    }
+
+
+def _parameters() -> dict[str, Any]:
+    return {
+        **{name: _query(name, field) for name, field in {**LIST, **START}.items()},
+        "Idempotency-Key": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": _KEY,
+            "schema": {"type": "string", "pattern": KEY_PATTERN},
+        },
+        "Prefer": {
+            "name": "Prefer",
+            "in": "header",
+            "description": "`wait=N` says the same as the parameter `wait` (RFC 7240).",
+            "schema": {"type": "string"},
+            "example": "wait=10",
+        },
+    }
+
+
+def _query(name: str, field: Field) -> dict[str, Any]:
+    schema = field_schema(field)
+    parameter: dict[str, Any] = {"name": name, "in": "query", "description": schema.pop("description", "")}
+    if name == "webhook_url":
+        schema["pattern"] = _WEBHOOK_URL
+    if field.type == "object":
+        return parameter | {"content": json_content(schema, example={"order": 42})}
+    if field.type == "array":
+        parameter |= {"style": "form", "explode": False}
+    return parameter | {"schema": schema}
+
+
+def _answers() -> dict[str, Any]:
+    run, preview = schema_ref("RunView"), schema_ref("Preview")
+    return {
+        "Ended": {
+            "description": "The run ended within `wait`; or, with `mode=preview`, the request that would be sent.",
+            "headers": {"Location": _LOCATION, "Idempotency-Replayed": _REPLAYED},
+            "content": json_content({"oneOf": [run, preview]}),
+            "links": _links(),
+        },
+        "Started": {
+            "description": "The run goes on: ask for it later, or wait for its events.",
+            "headers": {
+                "Location": _LOCATION | {"required": True},
+                "Retry-After": _RETRY_AFTER | {"required": True},
+                "Idempotency-Replayed": _REPLAYED,
+            },
+            "content": json_content(run),
+            "links": _links(),
+        },
+        **{name: _problem(status, about) for status, (name, about) in _PROBLEMS.items()},
+    }
+
+
+def _links() -> dict[str, Any]:
+    return {name: ref("links", name) for name in _FOLLOW_UPS}
+
+
+def _problem(status: int, about: str) -> dict[str, Any]:
+    headers = {401: {"WWW-Authenticate": _CHALLENGE}, 503: {"Retry-After": _RETRY_AFTER}}
+    return {
+        "description": about,
+        **({"headers": headers[status]} if status in headers else {}),
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": schema_ref("Problem")}},
+    }

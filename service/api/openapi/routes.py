@@ -1,0 +1,218 @@
+"""All operations that are not a node's own: a table, and how a row becomes an operation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from service.api.openapi.components import json_content, problem_refs, ref
+from service.api.openapi.schemas import schema_ref
+from service.api.parameters import LIST
+from service.api.runs import ADOPT
+from service.definitions.json_schema import object_schema
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A row of the table.
+
+    Attributes:
+        at: Method and path, as in `GET /v1/nodes`.
+        id: Name of the operation; that of the handler.
+        tag: Group in lists.
+        summary: What it does.
+        about: What else must be known.
+        gives: Schema of the good answer; None for a started run.
+        takes: References to parameters.
+        body: Request body.
+        errors: Error answers that can occur.
+        needs_key: Whether an API key is needed.
+    """
+
+    at: str
+    id: str
+    tag: str
+    summary: str
+    about: str = ""
+    gives: dict[str, Any] | None
+    takes: tuple[str, ...] = ()
+    body: dict[str, Any] | None = None
+    errors: tuple[int, ...] = ()
+    needs_key: bool = True
+
+
+_ANY_BODY = {"content": json_content({})}
+_ADOPT_BODY = {
+    "required": True,
+    "content": json_content(object_schema(ADOPT, ()), example={"task_id": ADOPT["task_id"].example}),
+}
+_RECEIVED = {"type": "object", "properties": {"received": {"const": True}}, "required": ["received"]}
+_MOVE_ERRORS = (400, 401, 404, 409, 503)
+
+
+def routes() -> tuple[Route, ...]:
+    """Return the table."""
+    return (*_nodes(), *_runs(), *_moves(), *_others())
+
+
+def _nodes() -> tuple[Route, ...]:
+    return (
+        Route(
+            at="GET /v1/nodes",
+            id="list_nodes",
+            tag="nodes",
+            summary="List all nodes",
+            gives=schema_ref("NodeList"),
+            errors=(401, 503),
+        ),
+        Route(
+            at="GET /v1/nodes/{node}",
+            id="show_node",
+            tag="nodes",
+            summary="Show one node: its input as JSON Schema, an example, a curl line",
+            gives=schema_ref("NodeDetail"),
+            takes=("node_id",),
+            errors=(400, 401, 404, 503),
+        ),
+    )
+
+
+def _runs() -> tuple[Route, ...]:
+    return (
+        Route(
+            at="GET /v1/runs",
+            id="list_runs",
+            tag="runs",
+            summary="List runs, newest first",
+            gives=schema_ref("RunList"),
+            takes=tuple(LIST),
+            errors=(401, 422, 503),
+        ),
+        Route(
+            at="GET /v1/runs/{run}",
+            id="show_run",
+            tag="runs",
+            summary="Show a run",
+            about="With `wait` the answer is held back until the run ends, for 25 s at most.",
+            gives=schema_ref("RunView"),
+            takes=("run_id", "wait", "Prefer"),
+            errors=(400, 401, 404, 422, 503),
+        ),
+        Route(
+            at="GET /v1/runs/{run}/timeline",
+            id="show_timeline",
+            tag="runs",
+            summary="Show every transition, poll, callback and delivery attempt of a run, with its reason",
+            gives=schema_ref("Timeline"),
+            takes=("run_id",),
+            errors=(400, 401, 404, 503),
+        ),
+    )
+
+
+def _moves() -> tuple[Route, ...]:
+    run, takes = schema_ref("RunView"), ("run_id",)
+    return (
+        Route(
+            at="POST /v1/runs/{run}/cancel",
+            id="cancel_run",
+            tag="runs",
+            summary="End a run that is no longer wanted",
+            about="What upstream has begun goes on there and may be billed.",
+            gives=run,
+            takes=takes,
+            errors=_MOVE_ERRORS,
+        ),
+        Route(
+            at="POST /v1/runs/{run}/adopt",
+            id="adopt_run",
+            tag="runs",
+            summary="Tell which upstream task a run of unknown outcome led to",
+            about="Halley follows the task from there.",
+            gives=run,
+            takes=takes,
+            body=_ADOPT_BODY,
+            errors=(*_MOVE_ERRORS, 413, 415, 422),
+        ),
+        Route(
+            at="POST /v1/runs/{run}/abandon",
+            id="abandon_run",
+            tag="runs",
+            summary="Give up a run of unknown outcome",
+            about="What upstream may have begun goes on there and may be billed.",
+            gives=run,
+            takes=takes,
+            errors=_MOVE_ERRORS,
+        ),
+        Route(
+            at="POST /v1/runs/{run}/retry",
+            id="retry_run",
+            tag="runs",
+            summary="Start a new run with the input of one that has ended",
+            about="It is paid for like any other; `retry_of` in it names the old one.",
+            gives=None,
+            takes=("run_id", "Idempotency-Key"),
+            errors=(*_MOVE_ERRORS, 422),
+        ),
+    )
+
+
+def _others() -> tuple[Route, ...]:
+    health = schema_ref("Health")
+    table = (
+        ("healthz", "Tell that the process is alive", health, ()),
+        ("readyz", "Tell whether new work is taken, and what is missing", health, ()),
+        ("metrics", "Give counters in the Prometheus text format", {"type": "string"}, (503,)),
+        ("openapi.json", "Give this document", {"type": "object"}, ()),
+    )
+    callback = Route(
+        at="POST /v1/callbacks/{token}",
+        id="receive_callback",
+        tag="callbacks",
+        summary="Take a provider's report about a run",
+        about="Any body is taken, and none is believed: a report only brings the next look at upstream forward.",
+        gives=_RECEIVED,
+        takes=("token",),
+        body=_ANY_BODY,
+        errors=(400, 404, 413, 503),
+        needs_key=False,
+    )
+    return (
+        callback,
+        *(
+            Route(
+                at=f"GET /{path}",
+                id=path.partition(".")[0],
+                tag="operations",
+                summary=summary,
+                gives=schema,
+                errors=errors,
+                needs_key=False,
+            )
+            for path, summary, schema, errors in table
+        ),
+    )
+
+
+def operation(route: Route) -> dict[str, Any]:
+    """Describe a row of the table."""
+    return {
+        "operationId": route.id,
+        "tags": [route.tag],
+        "summary": route.summary,
+        **({"description": route.about} if route.about else {}),
+        **({"parameters": [ref("parameters", name) for name in route.takes]} if route.takes else {}),
+        **({"requestBody": route.body} if route.body else {}),
+        "responses": {**_good(route), **problem_refs(*sorted(route.errors))},
+        **({} if route.needs_key else {"security": []}),
+    }
+
+
+def _good(route: Route) -> Mapping[str, Any]:
+    if route.gives is None:
+        return {"202": ref("responses", "Started")}
+    media_type = "text/plain" if route.id == "metrics" else "application/json"
+    content = {media_type: {"schema": route.gives}}
+    answers = {"200": {"description": "Done.", "content": content}}
+    if route.id == "readyz":
+        answers["503"] = {"description": "No new work is taken.", "content": content}
+    return answers

@@ -1,0 +1,70 @@
+"""Schemas of what Halley answers, from the Structs that it writes."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.inspect import StructType, multi_type_info
+
+from service.api.health import Health
+from service.api.node_routes import NodeDetail, NodeList, Preview
+from service.api.problems import Problem
+from service.api.runs import RunList, Timeline
+from service.definitions.format_schema import attribute_docs
+from service.lifecycle.view import EventView, RunView
+
+_ROOTS = (RunView, EventView, Problem, NodeList, NodeDetail, Preview, RunList, Timeline, Health)
+_REF = "#/components/schemas/{name}"
+
+
+def schema_ref(name: str) -> dict[str, Any]:
+    """Refer to a schema."""
+    return {"$ref": _REF.format(name=name)}
+
+
+def answer_schemas() -> dict[str, Any]:
+    """Return the schema of every Struct that stands in an answer or an event, by its name."""
+    _, schemas = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
+    structs = {struct.__name__: struct for struct in _structs(multi_type_info(_ROOTS))}
+    return {name: _described(schemas[name], structs[name]) for name in sorted(schemas)}
+
+
+def _structs(infos: Iterable[Any]) -> list[type[Struct]]:
+    found: list[type[Struct]] = []
+    for info in infos:
+        if isinstance(info, StructType):
+            found += [info.cls, *_structs(field.type for field in info.fields)]
+        found += _structs(getattr(info, "types", ()))
+        found += _structs([info.item_type] if hasattr(info, "item_type") else ())
+    return found
+
+
+def _described(schema: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
+    """Take descriptions from the docstring, and require every attribute that is always written."""
+    docs = attribute_docs(struct)
+    fields = msgspec.structs.fields(struct)
+    return {
+        "title": struct.__name__,
+        "description": inspect.cleandoc(struct.__doc__ or "").partition("\n\n")[0],
+        "type": "object",
+        "properties": {
+            field.encode_name: _property(field.name, schema["properties"][field.encode_name], docs)
+            for field in fields
+        },
+        "required": [field.encode_name for field in fields if field.default is not msgspec.UNSET],
+    }
+
+
+def _property(name: str, schema: dict[str, Any], docs: dict[str, str]) -> dict[str, Any]:
+    words = {word: value for word, value in schema.items() if word != "default"}
+    if name.endswith("_at") or name in ("at", "timestamp"):
+        words = _dated(words)
+    return words | ({"description": docs[name]} if docs.get(name) else {})
+
+
+def _dated(schema: dict[str, Any]) -> dict[str, Any]:
+    if "anyOf" in schema:
+        return {"anyOf": [_dated(each) for each in schema["anyOf"]]}
+    return schema | ({"format": "date-time"} if schema.get("type") == "string" else {})

@@ -1,0 +1,1 @@
+"""What Halley promises in its API document, held against what it does."""

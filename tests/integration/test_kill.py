@@ -1,0 +1,119 @@
+"""A real server process, killed without warning in the middle of its work, and what the next one makes of it."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.simulator import Simulator
+from tests.fakes.house import API_KEY, free_port, quick_simulator
+from tests.fakes.receiver import Receiver
+
+RUNS = 12
+
+
+@contextlib.asynccontextmanager
+async def process(folder: Path, sim: Simulator, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `halley serve` as a process of its own until it is ready, and kill what is left of it."""
+    environ = {
+        **os.environ,
+        "HALLEY_DATA_DIR": str(folder),
+        "HALLEY_API_KEY": API_KEY,
+        "HALLEY_UPSTREAM_URL": sim.url,
+        "HALLEY_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "HALLEY_PORT": str(port),
+        "HALLEY_EGRESS_ALLOW": "127.0.0.0/8",
+        "COMETAPI_KEY": "sk-test",
+    }
+    with (folder / "server.log").open("ab") as log:
+        server = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service", "serve", env=environ, stdout=log, stderr=log
+        )
+    try:
+        await _ready(server, port, folder)
+        yield server
+    finally:
+        if server.returncode is None:
+            server.kill()
+        await server.wait()
+
+
+async def _ready(server: asyncio.subprocess.Process, port: int, folder: Path) -> None:
+    async with asyncio.timeout(20), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        while True:
+            assert server.returncode is None, (folder / "server.log").read_text()
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_killed_process_loses_no_run_and_submits_none_twice(tmp_path: Path, seed: int) -> None:
+    """Every accepted run reaches its end and its receiver after a SIGKILL; upstream saw each at most once."""
+    chance, port = random.Random(seed), free_port()
+    async with quick_simulator(duration_s=1.0) as sim, Receiver() as receiver:
+        async with process(tmp_path, sim, port) as server:
+            accepted = await _start_runs(port, receiver.url)
+            await asyncio.sleep(chance.uniform(0.0, 1.2))
+            server.send_signal(signal.SIGKILL)
+            await server.wait()
+        async with process(tmp_path, sim, port):
+            runs = await asyncio.gather(*(_end(port, run_id) for run_id in accepted))
+            async with asyncio.timeout(30):
+                while {got.event["data"]["id"] for got in receiver.got} != set(accepted):
+                    await receiver.wait_for(len(receiver.got) + 1)
+
+    assert {run["state"] for run in runs} == {"succeeded"}
+    externals = [task.external_id for task in sim.tasks]
+    assert len(externals) == len(set(externals)) == RUNS
+
+
+async def _start_runs(port: int, receiver_url: str) -> list[str]:
+    headers = {"X-API-Key": API_KEY}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+        answers = await asyncio.gather(
+            *(
+                client.post(
+                    "/v1/nodes/kling.text_to_video/runs",
+                    json={"prompt": f"comet {number}"},
+                    params={"webhook_url": receiver_url},
+                )
+                for number in range(RUNS)
+            )
+        )
+    return [answer.json()["id"] for answer in answers]
+
+
+async def _end(port: int, run_id: str) -> dict[str, object]:
+    headers = {"X-API-Key": API_KEY}
+    async with (
+        asyncio.timeout(40),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=40) as client,
+    ):
+        while True:
+            run = (await client.get(f"/v1/runs/{run_id}", params={"wait": 10})).json()
+            if run["finished_at"]:
+                return dict(run)
+
+
+async def test_sigterm_drains_and_exits_zero(tmp_path: Path) -> None:
+    """A graceful stop answers what is under way, ends within ten seconds and leaves nothing undecided."""
+    port = free_port()
+    async with quick_simulator() as sim, Receiver() as receiver:
+        async with process(tmp_path, sim, port) as server:
+            await _start_runs(port, receiver.url)
+            server.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                code = await server.wait()
+
+    assert code == 0
+    externals = [task.external_id for task in sim.tasks]
+    assert len(externals) == len(set(externals))
