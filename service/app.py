@@ -43,7 +43,7 @@ from service.workers.submitter import Submitter
 from service.workers.sweep import Crew, Sweep
 from service.workers.switchboard import Switchboard
 
-_DRAIN_S = 9.0
+_DRAIN_S = 6.0  # after the 3 s that requests under way are given; a stop takes 10 s at most
 _WAIT_CAP_S = 25.0
 _MOCK_KEY = Secret("mock-key")
 
@@ -86,6 +86,7 @@ def create_app(
     clock: Clock | None = None,
     tuning: Tuning | None = None,
     announce_key: Callable[[str], None] | None = None,
+    is_stopping: Callable[[], bool] | None = None,
 ) -> Litestar:
     """Build the application; everything it owns is opened and closed by its lifespan.
 
@@ -97,13 +98,16 @@ def create_app(
         clock: The time.
         tuning: Intervals and test doubles.
         announce_key: Told the first API key, made when there is none and none is set.
+        is_stopping: Whether the process is about to stop: callers who wait are answered at once.
 
     Raises:
         DefinitionFaults: Node definitions are wrong.
         SettingsError: The data folder or the secret key cannot be used.
     """
     nodes = catalog or load_catalog(settings.nodes_path)
-    house = House(settings, log, mock, nodes, clock or SystemClock(), tuning or Tuning(), announce_key)
+    house = House(
+        settings, log, mock, nodes, clock or SystemClock(), tuning or Tuning(), announce_key, is_stopping
+    )
     return Litestar(
         route_handlers=[
             node_routes.list_nodes,
@@ -152,6 +156,7 @@ class House:
         clock: Clock,
         tuning: Tuning,
         announce_key: Callable[[str], None] | None,
+        is_stopping: Callable[[], bool] | None,
     ) -> None:
         self._settings = settings
         self._log = log
@@ -160,6 +165,7 @@ class House:
         self._clock = clock
         self._tuning = tuning
         self._announce_key = announce_key
+        self._is_stopping = is_stopping or (lambda: False)
         self._is_ready = False
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
 
@@ -262,7 +268,7 @@ class House:
             can_run_mock=self._mock is not None,
             wait_cap_s=self._tuning.wait_cap_s,
             openapi=build_document(self._catalog),
-            is_ready=lambda: self._is_ready,
+            is_ready=lambda: self._is_ready and not self._is_stopping(),
         )
 
     async def _run_sweeps(

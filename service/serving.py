@@ -66,15 +66,25 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
     Raises:
         SettingsError: The application cannot be opened, or the address was taken meanwhile.
     """
-    async with app.lifespan():
-        server = _Server(_config(app))
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            await _started(server, running, listener)
-            yield
-        finally:
-            server.should_exit = True
-            await asyncio.wait([running])
+    try:
+        async with app.lifespan():
+            server = _Server(_config(app))
+            running = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                await _started(server, running, listener)
+                yield
+            finally:
+                server.should_exit = True
+                await asyncio.wait([running])
+    except BaseExceptionGroup as exc:
+        raise _unwrapped(exc) from None
+
+
+def _unwrapped(exc: BaseException) -> BaseException:
+    """Return what was raised: the framework's lifespan puts every exception into a group of its own."""
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc
 
 
 def _config(app: Litestar) -> uvicorn.Config:

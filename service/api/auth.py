@@ -97,6 +97,8 @@ class KeyRing:
 
 def _sent_key(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("x-api-key", "").strip()
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    other = headers.get("x-api-key", "").strip()
+    if bearer and other and bearer != other:
+        raise Unauthorized("`Authorization` and `X-API-Key` hold different keys; send one of them.")
+    return bearer or other

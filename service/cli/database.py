@@ -23,8 +23,8 @@ def upgrade() -> None:
     settings = load_settings()
     with locked(settings.data_dir):
         before, after = _upgrade(settings.database)
-    was = "is new" if before == 0 else f"had schema {before}"
-    click.echo(f"{settings.database} {was}, it has schema {after} now.")
+    was = "" if before == after else f", it was {before}"
+    click.echo(f"{settings.database}: schema {after}{was}.")
 
 
 def _upgrade(path: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import click
 import uvloop
 
 from service.demo.play import perform
+from service.simulator import MarkError
 
 
 @click.command("demo")
@@ -14,6 +15,9 @@ from service.demo.play import perform
               help="Let the simulated upstream play this; `halley simulate --help` lists them.")  # fmt: skip
 def command(port: int, marks: tuple[str, ...], *, once: bool) -> None:
     """Start Halley, a simulated upstream and a receiver on this machine; no key needed, nothing leaves it."""
-    failures = uvloop.run(perform(port, marks, once=once))
+    try:
+        failures = uvloop.run(perform(port, marks, once=once))
+    except MarkError as exc:
+        raise click.ClickException(str(exc)) from exc
     if failures:
         raise click.ClickException("the demo did not go as it should:\n  " + "\n  ".join(failures))

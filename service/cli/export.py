@@ -4,8 +4,6 @@ from pathlib import Path
 
 import click
 
-from service.exports import stale, write
-
 
 @click.command("export")
 @click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what it should be.")
@@ -13,6 +11,9 @@ from service.exports import stale, write
               help="The checkout; default: the current folder.")  # fmt: skip
 def command(root: Path, *, check: bool) -> None:
     """Write the API document and the definitions' JSON Schemas."""
+    # Imported here because making documents is slow to load, and `halley --help` loads this module.
+    from service.exports import stale, write  # noqa: PLC0415
+
     if not check:
         write(root)
         click.echo("openapi/ is up to date.")

@@ -128,7 +128,7 @@ def lint_definitions(folders: tuple[Path, ...], *, as_json: bool) -> None:
     if faults:
         raise click.ClickException(told(faults))
     if not as_json:
-        click.echo(f"{len(found.nodes)} nodes of {len(found.providers)} providers, no faults.")
+        click.echo(f"No faults. Nodes: {len(found.nodes)}, providers: {len(found.providers)}.")
 
 
 def _checked(folders: Sequence[Traversable | Path]) -> tuple[Definitions, Sequence[DefinitionFault]]:

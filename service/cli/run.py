@@ -16,7 +16,7 @@ from service.lifecycle.states import FINAL
 from service.settings import load_settings
 from service.terminal import print_json, watching
 
-_WATCH_S = 2.0
+_WATCH_S = 1.0
 _INTERRUPTED = 130
 
 

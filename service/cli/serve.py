@@ -42,6 +42,7 @@ async def _serve(settings: Settings, nodes: Catalog, listener: socket.socket) ->
                 mock=Mock(url=simulator.url, callback_base=url),
                 catalog=nodes,
                 announce_key=keys.append,
+                is_stopping=stop.is_set,
             )
             async with serving(app, listener):
                 for line in _greeting(settings, url, keys):

@@ -53,12 +53,18 @@ class InputCheck:
             name: understood(value, self.fields[name]) if name in self.fields else value
             for name, value in self._flat(raw).items()
         }
-        faults = [fault for error in self._validator.iter_errors(values) for fault in self._worded(error)]
+        faults = self._schema_faults(values)
         if not faults:
             faults = [*self._media_faults(values)]
         if faults:
             raise InvalidInput(tuple(_unique(faults)))
         return values
+
+    def _schema_faults(self, values: dict[str, Any]) -> list[Fault]:
+        try:
+            return [fault for error in self._validator.iter_errors(values) for fault in self._worded(error)]
+        except ValueError:  # the validator gives up on values nested deeper than any field is
+            return [Fault(pointer="", code="type", message="the input is nested too deeply")]
 
     def _flat(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Accept upstream's own names and nesting (`{"input": {"mode": …}}` or `input.mode`)."""
@@ -114,8 +120,8 @@ class InputCheck:
         if field is not None and field.type == "media" and kind in ("anyOf", "pattern", "maxLength"):
             return _media_message(field)
         words = {
-            "type": f"must be of type {value}",
-            "enum": f"must be one of {value}",
+            "type": f"must be of type {_alternatives(value)}",
+            "enum": f"must be one of {_alternatives(value)}",
             "minimum": f"must be at least {value}",
             "maximum": f"must be at most {value}",
             "minLength": f"must have at least {value} characters",
@@ -139,6 +145,10 @@ _CODES = {
     "pattern": "format",
     "anyOf": "format",
 }
+
+
+def _alternatives(values: Any) -> str:
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
 
 
 def _media_message(field: Field) -> str:
@@ -193,6 +203,8 @@ def coerced(value: Any, field: Field) -> Any:
     """
     if field.type == "media":
         return media.normalized(value) if isinstance(value, str) else value
+    if field.type == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)  # JSON Schema calls 1.0 an integer; upstream does not
     if field.type == "string" and isinstance(value, int | float) and as_text(value) in (field.enum or ()):
         return as_text(value)
     if isinstance(value, str) and field.type in _PARSED:
@@ -215,8 +227,8 @@ _PLAIN_TEXTS = {
 def coerced_json(value: Any, field: Field) -> Any:
     """Bring a value of a JSON body to the field's type, as far as the published schema says so.
 
-    A plain text may stand for the field's number or boolean. Lists and objects are what they are, since no schema
-    could tell which texts stand for them.
+    A plain text may stand for the field's number or boolean. Lists and objects are what they are, since no
+    schema could tell which texts stand for them.
     """
     if field.type in ("array", "object"):
         return _plain_json(value, field)
@@ -227,8 +239,8 @@ def coerced_json(value: Any, field: Field) -> Any:
 
 
 def _plain_json(value: Any, field: Field) -> Any:
-    if field.type == "media" and isinstance(value, str):
-        return media.normalized(value)
+    if field.type == "media" or isinstance(value, float):
+        return coerced(value, field)
     if isinstance(value, list) and field.items:
         return [_plain_json(item, field.items) for item in value]
     if isinstance(value, dict) and field.fields:
@@ -249,7 +261,7 @@ _PARSED: dict[str, tuple[type, ...]] = {
 def _parsed(text: str, kind: str) -> Any:
     try:
         value = msgspec.json.decode(text.strip().lower() if kind == "boolean" else text)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return text
     is_number_for_bool = isinstance(value, bool) and kind != "boolean"
     return value if isinstance(value, _PARSED[kind]) and not is_number_for_bool else text

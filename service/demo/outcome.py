@@ -14,20 +14,18 @@ class Played(Struct, frozen=True, kw_only=True):
     Attributes:
         scene: What was played.
         run: The run after its end.
-        timeline: What happened to it.
+        callbacks: How often upstream called back about it.
+        questions: How often upstream was asked about it.
         event: What the receiver was told.
         told_after_s: From the end at upstream to the receiver; None when upstream never had the task.
     """
 
     scene: Scene
     run: dict[str, Any]
-    timeline: list[dict[str, Any]]
+    callbacks: int
+    questions: int
     event: ReceivedEvent
     told_after_s: float | None
-
-    def count(self, kind: str) -> int:
-        """Count the timeline's entries of a kind."""
-        return sum(entry["kind"] == kind for entry in self.timeline)
 
 
 def faults_of(played: Played) -> list[str]:
@@ -41,6 +39,6 @@ def faults_of(played: Played) -> list[str]:
         faults.append(f"{name}: the signature of its event did not verify: {played.event.fault}")
     elif (played.event.body or {}).get("type") != f"run.{run['state']}":
         faults.append(f"{name}: its event does not tell that it {run['state']}")
-    if run["state"] == "succeeded" and played.scene.calls_back != bool(played.count("callback")):
+    if run["state"] == "succeeded" and played.scene.calls_back != bool(played.callbacks):
         faults.append(f"{name}: " + ("no callback came" if played.scene.calls_back else "a callback came"))
     return faults

@@ -96,8 +96,22 @@ async def _played(
         return NotPlayed(f"{scene.node}: {reached} within {time_limit_s:g} s")
     except (httpx.HTTPError, NotPlayed) as exc:
         return NotPlayed(f"{scene.node}: {reached}: {exc}")
+    return _outcome(scene, stage, run, event, timeline)
+
+
+def _outcome(
+    scene: Scene, stage: Stage, run: dict[str, Any], event: ReceivedEvent, timeline: list[dict[str, Any]]
+) -> Played:
+    task_id = run["upstream"]["task_id"]
+    asked = [each for each in stage.simulator.requests if each.method == "GET"]
+    ended_at = {task.public_id: task.finished_at for task in stage.simulator.tasks}.get(task_id)
     return Played(
-        scene=scene, run=run, timeline=timeline, event=event, told_after_s=_told_after_s(stage, run, event)
+        scene=scene,
+        run=run,
+        callbacks=sum(entry["kind"] == "callback" for entry in timeline),
+        questions=sum(each.path.endswith(f"/{task_id}") for each in asked),
+        event=event,
+        told_after_s=None if ended_at is None else event.received_at - ended_at,
     )
 
 
@@ -120,9 +134,3 @@ async def _asked(request: Any) -> dict[str, Any]:
     if response.is_error:
         raise NotPlayed(f"HTTP {response.status_code}: {body.get('detail')}")
     return body
-
-
-def _told_after_s(stage: Stage, run: dict[str, Any], event: ReceivedEvent) -> float | None:
-    ends = {task.public_id: task.finished_at for task in stage.simulator.tasks}
-    ended_at = ends.get(run["upstream"]["task_id"])
-    return None if ended_at is None else event.received_at - ended_at

@@ -30,9 +30,7 @@ def played(outcome: Played) -> None:
     click.echo(f"\n{run['node']} {run['state']}")
     for artifact in run["artifacts"]:
         click.echo(f"  {artifact['kind']}: {artifact['url']}")
-    click.echo(
-        f"  {outcome.count('callback')} callbacks came, upstream was asked {outcome.count('poll')} times"
-    )
+    click.echo(f"  callbacks: {outcome.callbacks}, questions to upstream: {outcome.questions}")
     if outcome.told_after_s is not None:
         click.echo(f"  the receiver knew {outcome.told_after_s:.2f} s after upstream was done")
     click.echo("  event at the receiver:")

@@ -11,6 +11,7 @@ from typing import Self
 import aiohttp
 import msgspec
 from msgspec import Struct
+from yarl import URL
 
 from service.definitions.request import OutgoingRequest
 from service.errors import NotSent, Unconfirmed
@@ -78,7 +79,7 @@ class Transport:
         try:
             async with self._session.request(
                 request.method,
-                self._base_url + request.path,
+                URL(self._base_url + request.path, encoded=True),
                 data=body,
                 headers=headers,
                 allow_redirects=False,

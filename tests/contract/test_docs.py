@@ -67,4 +67,5 @@ def test_every_sample_is_yaml() -> None:
 
 
 def _sample(start: str) -> str:
-    return next(sample for sample in SAMPLES if sample.startswith(start))
+    found: list[str] = [sample for sample in SAMPLES if sample.startswith(start)]
+    return found[0]

@@ -121,7 +121,7 @@ def _query(name: str, field: Field) -> dict[str, Any]:
         return parameter | {"content": json_content(schema, example={"order": 42})}
     if field.type == "array":
         parameter |= {"style": "form", "explode": False}
-    return parameter | {"schema": schema}
+    return parameter | {"allowEmptyValue": True, "schema": schema}  # an empty one counts as not given
 
 
 def _answers() -> dict[str, Any]:

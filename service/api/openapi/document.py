@@ -33,7 +33,7 @@ def build_document(catalog: Catalog) -> bytes:
         "openapi": "3.1.0",
         "info": {"title": "Halley", "version": _version(), "description": _ABOUT},
         "servers": [{"url": "http://127.0.0.1:2061"}],
-        "security": [{"bearer": []}, {"apiKey": []}],
+        "security": [{"apiKey": []}, {"bearer": []}],
         "tags": _tags(catalog),
         "paths": _paths(catalog),
         "webhooks": webhooks(),

@@ -181,3 +181,24 @@ def test_members_have_rules_of_their_own(build: Build) -> None:
     found = faults(node, {"list": [{"x": 1}, {"x": 1, "y": 2}]})
 
     assert found == [("/list/1", "rule")]
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_no_value_makes_the_check_raise_otherwise(build: Build, *, is_json: bool) -> None:
+    """Endless numbers and endless nesting are refused like anything else that does not fit."""
+    item = "{type: object, fields: {b: {type: string}}}"
+    node = build(f"inputs: {{n: {{type: integer, maximum: 9}}, list: {{type: array, items: {item}}}}}\n")
+    deep: dict[str, Any] = {}
+    for _ in range(3000):
+        deep = {"a": deep}
+
+    for raw in (
+        {"n": 10**400},
+        {"n": float("nan")},
+        {"n": "9" * 5000},
+        {"list": "[" * 100_000},
+        {"list": [deep]},
+        {"x": deep},
+    ):
+        with pytest.raises(InvalidInput):
+            node.inputs.check(raw, is_json=is_json)

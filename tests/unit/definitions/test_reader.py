@@ -330,7 +330,7 @@ def test_no_answer_makes_the_reader_raise(body: Any, status: int | None) -> None
     """Whatever upstream says, every shipped node makes a reading of it in every role."""
     for node in CATALOG.nodes.values():
         for role in ("submit", "poll", "callback"):
-            reading = node.reader.read(role, Answer(status=status, body=body))  # type: ignore[arg-type]
+            reading = node.reader.read(role, Answer(status=status, body=body))
 
             assert reading.progress is None or 0 <= reading.progress <= 1
             assert all(isinstance(artifact.url, str) and artifact.url for artifact in reading.artifacts)
