@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
@@ -80,21 +81,29 @@ class ParameterCheck:
         Raises:
             InvalidInput: With a fault for each wrong one, pointed to as `query:wait`.
         """
-        raw: dict[str, Any] = {}
-        for header, name in self._headers.items():
-            if header in request.headers:
-                raw[name] = request.headers[header]
-        raw |= {name: value for name, value in request.query_params.multi_items() if value != ""}
-        if isinstance(raw.get("webhook_events"), str):
-            raw["webhook_events"] = [part.strip() for part in raw["webhook_events"].split(",")]
         try:
-            values = self._check.check(raw)
+            values = self._check.check(self._sent(request))
         except InvalidInput as exc:
             raise InvalidInput(tuple(_pointed(fault) for fault in exc.faults)) from None
-        if len(str(values.get("metadata", ""))) > _METADATA_BYTES:
+        if len(msgspec.json.encode(values.get("metadata"))) > _METADATA_BYTES:
             message = "metadata must be at most 4 kB"
             raise InvalidInput((Fault(pointer="query:metadata", code="max_length", message=message),))
         return values
+
+    def _sent(self, request: Request[Any, Any, State]) -> dict[str, Any]:
+        """Return what was sent, by name. One that was sent twice becomes a list, which only lists take."""
+        found = {name: [request.headers[h]] for h, name in self._headers.items() if h in request.headers}
+        query: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            if value != "":
+                query.setdefault(name, []).append(value)
+        found |= query
+        if "webhook_events" in found:
+            found["webhook_events"] = [p.strip() for each in found["webhook_events"] for p in each.split(",")]
+        return {
+            name: values if len(values) > 1 or name == "webhook_events" else values[0]
+            for name, values in found.items()
+        }
 
 
 def _pointed(fault: Fault) -> Fault:

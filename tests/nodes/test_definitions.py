@@ -239,10 +239,15 @@ def test_lip_sync_needs_what_its_mode_needs() -> None:
     assert refused("kling.lip_sync", {**common, "mode": "audio2video", "audio_type": "file"}) == {
         "/audio_file"
     }
-    assert refused("kling.lip_sync", {"video_id": "1", "mode": "audio2video", "audio_type": "url"}) == {
-        "/task_id",
-        "/audio_url",
-    }
+
+
+def test_lip_sync_warns_where_the_task_of_the_video_is_missing() -> None:
+    """The pages disagree on `task_id`: without it the call goes out, with a word of warning."""
+    node = CATALOG.get("kling.lip_sync")
+    values = {"video_id": "1", "mode": "text2video", "text": "Hi", "voice_id": "v"}
+
+    assert any("task_id" in advice for advice in node.warnings(node.inputs.check(values)))
+    assert node.warnings(node.inputs.check({**values, "task_id": "2"})) == []
 
 
 def test_effects() -> None:

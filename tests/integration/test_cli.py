@@ -1,0 +1,594 @@
+"""The command line as its users meet it: exit codes, plain lines, clear errors, no traceback."""
+
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from service.cli import main
+from service.cli.run import values_of
+from service.definitions.catalog import compile_catalog
+from service.definitions.loader import load, shipped
+from service.definitions.reader import Answer
+from service.definitions.schema import Case
+from service.simulator import MARKS
+
+Json = dict[str, Any]
+Halley = Callable[..., Result]
+
+LIMIT_S = 20.0
+NODE = "kling.text_to_video"
+LAST_LINE = "Webhook signing secret"
+
+
+def clean_environ(folder: Path) -> dict[str, str]:
+    """Return an environment with nothing of the tester's settings in it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HALLEY_", "COMET"))}
+    return {**kept, "HALLEY_DATA_DIR": str(folder), "HALLEY_PORT": "0"}
+
+
+class Command:
+    """`halley …` in a process of its own; its lines are awaited, never for longer than the limit."""
+
+    def __init__(self, environ: Mapping[str, str], *words: str) -> None:
+        self.lines: list[str] = []
+        self._news: queue.Queue[str] = queue.Queue()
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "service", *words],
+            env=dict(environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._news.put(line.rstrip("\n"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait(LIMIT_S)
+        self._reader.join(LIMIT_S)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def line_with(self, text: str) -> str:
+        """Return the first line with a text, once it is there."""
+        until = time.monotonic() + LIMIT_S
+        while not (found := next((line for line in self.lines if text in line), None)):
+            self.lines.append(self._news.get(timeout=max(until - time.monotonic(), 0.01)))
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Return the exit code, once the process has ended."""
+        code = self._process.wait(LIMIT_S)
+        self._reader.join(LIMIT_S)
+        while not self._news.empty():
+            self.lines.append(self._news.get())
+        return code
+
+    @property
+    def url(self) -> str:
+        """The URL in its greeting, once all of that is there."""
+        self.line_with(LAST_LINE)
+        return re.findall(r"http://[0-9.:]+", self.line_with("Halley listens on"))[0]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Settings with a data folder of their own."""
+    return clean_environ(tmp_path / "data")
+
+
+@pytest.fixture
+def halley(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Halley:
+    """Run a command in this process, with those settings and what is given in addition."""
+    for name in os.environ:
+        if name.startswith(("HALLEY_", "COMET")):
+            monkeypatch.delenv(name)
+
+    def run(*words: str, text: str | bytes | None = None, **more: str) -> Result:
+        return CliRunner().invoke(main, words, input=text, env={**environ, **more}, prog_name="halley")
+
+    return run
+
+
+class Served:
+    """A Halley that serves while the tests of this file run."""
+
+    def __init__(self, folder: Path, key: str, command: Command) -> None:
+        self.folder = folder
+        self.key = key
+        self.url = command.url
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a command needs to be told to talk to it."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return {
+            "HALLEY_DATA_DIR": str(self.folder),
+            "HALLEY_API_KEY": self.key,
+            "HALLEY_HOST": host,
+            "HALLEY_PORT": port,
+        }
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A Halley without an upstream key, which has made its first API key."""
+    folder = tmp_path_factory.mktemp("served")
+    with Command(clean_environ(folder), "serve") as command:
+        key = command.line_with("API key").rpartition(" ")[2]
+        yield Served(folder, key, command)
+
+
+def assert_one_clear_error(result: Result, *words: str) -> None:
+    """Assert that a command failed and said why in one line, without a traceback."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert [word for word in words if word not in result.stderr] == []
+
+
+# -- serve
+
+
+def test_serve_greets_once_and_stops_on_sigterm(environ: dict[str, str]) -> None:
+    """The first start says what is possible and shows a key that works; the second one shows none."""
+    with Command(environ, "serve") as first:
+        key = first.line_with("API key, shown this once").rpartition(" ")[2]
+        answer = httpx.get(f"{first.url}/v1/nodes", headers={"X-API-Key": key}, trust_env=False)
+        first.signal(signal.SIGTERM)
+        code = first.end()
+    with Command(
+        {**environ, "COMETAPI_KEY": "sk-canary", "HALLEY_PUBLIC_URL": "https://h.test"}, "serve"
+    ) as second:
+        second.line_with(LAST_LINE)
+        second.signal(signal.SIGINT)
+        second_code = second.end()
+
+    assert (answer.status_code, code, second_code) == (200, 0, 0)
+    assert "COMETAPI_KEY is not set" in first.line_with("Live runs")
+    assert "HALLEY_PUBLIC_URL is not set; runs are polled" in first.line_with("Callbacks")
+    assert environ["HALLEY_DATA_DIR"] in first.line_with("Data folder")
+    assert "possible, COMETAPI_KEY is set" in second.line_with("Live runs")
+    assert "https://h.test" in second.line_with("Callbacks")
+    assert not [line for line in second.lines if "hly_" in line or "sk-canary" in line]
+
+
+def test_a_stop_answers_who_waits(environ: dict[str, str]) -> None:
+    """A start that waits is answered 202 at the stop: after a cut, it would be sent again, and paid."""
+    with Command({**environ, "HALLEY_API_KEY": "k"}, "serve") as command, ThreadPoolExecutor() as pool:
+        with httpx.Client(
+            base_url=command.url, headers={"X-API-Key": "k"}, trust_env=False, timeout=LIMIT_S
+        ) as client:
+            body, query = {"prompt": "a comet [[duration:60]]"}, {"mode": "mock", "wait": 20}
+            start = pool.submit(client.post, f"/v1/nodes/{NODE}/runs", json=body, params=query)
+            with httpx.Client(base_url=command.url, headers={"X-API-Key": "k"}, trust_env=False) as other:
+                _until(lambda: other.get("/v1/runs").json()["data"])
+            command.signal(signal.SIGTERM)
+            answer = start.result(LIMIT_S)
+        code = command.end()
+
+    assert (answer.status_code, code) == (202, 0)
+    assert answer.json()["state"] in ("queued", "submitting", "running")
+
+
+def _until(check: Callable[[], object]) -> None:
+    until = time.monotonic() + LIMIT_S
+    while not check():
+        assert time.monotonic() < until, "it did not come about in time"
+
+
+def test_a_second_halley_on_the_same_folder_is_told_so(served: Served) -> None:
+    """It ends at once with one clear line."""
+    words = [sys.executable, "-m", "service", "serve"]
+
+    ended = subprocess.run(  # noqa: S603 - our own command
+        words, env=clean_environ(served.folder), capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"Error: HALLEY_DATA_DIR: another Halley is running in {served.folder}\n"
+
+
+def test_a_busy_port_is_told(halley: Halley) -> None:
+    """The line names the address, and how to take another."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        result = halley("serve", "--port", port)
+
+    assert_one_clear_error(result, "127.0.0.1", port, "--port")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HALLEY_PORT", "many"),
+        ("HALLEY_HOST", "192.0.2.1"),
+        ("HALLEY_PUBLIC_URL", "halley"),
+        ("HALLEY_DATABASE_URL", "mysql://x"),
+        ("HALLEY_NODES_PATH", "/nowhere/at/all"),
+        ("HALLEY_EGRESS_ALLOW", "everything"),
+        ("HALLEY_LOG", "loud"),
+    ],
+)
+def test_a_wrong_setting_is_named(halley: Halley, name: str, value: str) -> None:
+    """One line names the setting."""
+    result = halley("serve", **{name: value})
+
+    assert_one_clear_error(result, name)
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(halley: Halley, tmp_path: Path) -> None:
+    """A file in the place of the folder gives one clear line."""
+    (tmp_path / "file").write_text("in the way")
+
+    result = halley("keys", "create", "bob", HALLEY_DATA_DIR=str(tmp_path / "file" / "data"))
+
+    assert_one_clear_error(result, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("words", [("serve",), ("nodes", "list"), ("nodes", "lint")])
+def test_every_definition_fault_is_listed(halley: Halley, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Whatever loads definitions lists all their faults, each with file and line, and fails."""
+    folder = tmp_path / "nodes" / "acme"
+    folder.mkdir(parents=True)
+    (folder / "draw.yaml").write_text("node: acme.draw\ntitle: 3\ncolour: red\n")
+
+    result = halley(*words, HALLEY_NODES_PATH=str(tmp_path / "nodes"))
+
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert re.search(r"acme/draw\.yaml:2: title:", result.stderr)
+    assert re.search(r"acme/draw\.yaml:3: colour:", result.stderr)
+
+
+# -- run
+
+
+def test_run_prints_what_was_made(halley: Halley, served: Served) -> None:
+    """A run that succeeds shows how it came along on stderr, its results on stdout, and exits with 0."""
+    words = ("run", NODE, "prompt=a comet [[duration:0.2]]", "--mode", "mock")
+
+    result = halley(*words, **served.settings)
+
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(r"video  http://127\.0\.0\.1:\S+\.mp4\S*\n", result.stdout)
+    assert f"{NODE}  queued" in result.stderr
+    assert f"{NODE}  succeeded" in result.stderr
+
+
+def test_run_sends_text_json_and_files(halley: Halley, served: Served, tmp_path: Path) -> None:
+    """Text is coerced by the service, JSON is sent as it is, a file as a data URI."""
+    picture = tmp_path / "frame.png"
+    picture.write_bytes(Path("service/simulator/media/sample.png").read_bytes())
+    inputs = ("prompt=x=1", f"image=@{picture}", "cfg_scale=0.7", 'camera_control:={"type":"down_back"}')
+
+    result = halley("run", "kling.image_to_video", *inputs, "--mode", "preview", **served.settings)
+
+    body = json.loads(result.stdout)["request"]["body"]
+    assert result.exit_code == 0
+    assert (body["prompt"], body["cfg_scale"]) == ("x=1", 0.7)
+    assert body["camera_control"] == {"type": "down_back"}
+    assert body["image"].startswith("iVBORw0KGgo")
+
+
+def test_run_without_waiting(halley: Halley, served: Served) -> None:
+    """An accepted run is success for who does not wait; the words given with it are kept."""
+    words = (
+        "run",
+        NODE,
+        "prompt=a comet",
+        "--mode",
+        "mock",
+        "--no-wait",
+        "--reference",
+        "order-42",
+        "--json",
+    )
+
+    result = halley(*words, **served.settings)
+
+    run = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (run["state"], run["reference"]) == ("queued", "order-42")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            (NODE, "prompt=x [[fail:the cat ran away]] [[duration:0.1]]", "--mode", "mock"),
+            ["the cat ran away"],
+        ),
+        ((NODE, "prompt=x"), ["COMETAPI_KEY", "mode=mock"]),
+        ((NODE, "prompt=x", "--mode", "mock", "--key", "wrong"), ["unknown or revoked", "HALLEY_API_KEY"]),
+        (("kling.nope", "prompt=x", "--mode", "mock"), ["kling.nope"]),
+        ((NODE, "prompt=x", "--url", "http://127.0.0.1:9"), ["http://127.0.0.1:9", "halley serve", "--url"]),
+        ((NODE, "prompt=x", "--url", "nonsense"), ["nonsense"]),
+        ((NODE, "prompt"), ["NAME=VALUE"]),
+        ((NODE, "prompt:={"), ["JSON"]),
+        (("kling.image_to_video", "image=@/nowhere.png"), ["/nowhere.png"]),
+    ],
+)
+def test_run_says_why_it_failed(
+    halley: Halley, served: Served, words: tuple[str, ...], told: list[str]
+) -> None:
+    """Whatever keeps a run from succeeding ends in the exit code 1 and a line that says what to do."""
+    result = halley("run", *words, **served.settings)
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    error = result.stderr[result.stderr.index("Error: ") :]
+    assert error.count("\n") == 1
+    assert [word for word in told if word not in error] == []
+
+
+def test_run_tells_every_fault_of_the_input(halley: Halley, served: Served) -> None:
+    """Each fault of the problem details is a line with its pointer."""
+    words = ("run", NODE, "promt=x", "cfg_scale=7", "--mode", "mock")
+
+    result = halley(*words, **served.settings)
+
+    assert result.exit_code == 1
+    assert [each for each in ("/promt:", "/cfg_scale:", "/prompt:") if each not in result.stderr] == []
+
+
+def test_a_name_that_stands_twice_gives_a_list() -> None:
+    """Inputs that take several values are written several times."""
+    values = values_of(("image=a", "image=b", 'image:={"c":1}', "text=a=b", "empty="))
+
+    assert values == {"image": ["a", "b", {"c": 1}], "text": "a=b", "empty": ""}
+
+
+# -- keys and database
+
+
+def test_keys_live_beside_a_running_halley(halley: Halley, served: Served) -> None:
+    """A key made while Halley serves is valid at once, and one that is revoked before its use never is."""
+    made = json.loads(halley("keys", "create", "amy", "--json", **served.settings).stdout)
+    revoked = json.loads(
+        halley("keys", "create", "eve", "--workspace", "w", "--json", **served.settings).stdout
+    )
+    halley("keys", "revoke", "eve", **served.settings)
+
+    statuses = [
+        httpx.get(f"{served.url}/v1/runs", headers={"X-API-Key": each["key"]}, trust_env=False).status_code
+        for each in (made, revoked)
+    ]
+
+    assert statuses == [200, 401]
+    assert (made["workspace"], revoked["workspace"]) == ("amy", "w")
+
+
+def test_keys_are_listed_without_the_key(halley: Halley) -> None:
+    """The list tells names and workspaces; the key itself is shown when it is made, and never again."""
+    made = halley("keys", "create", "bob")
+    key = re.findall(r"hly_\S+", made.stdout)[0]
+    halley("keys", "revoke", "bob")
+
+    listed, plain = halley("keys", "list", "--json"), halley("keys", "list")
+
+    (record,) = json.loads(listed.stdout)
+    assert (record["name"], record["workspace"]) == ("bob", "bob")
+    assert record["revoked_at"] is not None
+    assert "bob" in plain.stdout
+    assert key not in listed.output + plain.output
+    assert halley("keys", "signing-secret", "bob").stdout.strip() in made.stdout
+
+
+def test_keys_that_cannot_be_made_or_revoked(halley: Halley) -> None:
+    """A name that is taken, unknown or empty, and a folder without a database, each give one clear line."""
+    assert_one_clear_error(halley("keys", "list"), "no database")
+
+    halley("keys", "create", "bob")
+
+    assert_one_clear_error(halley("keys", "create", "bob"), "bob", "another name")
+    assert_one_clear_error(halley("keys", "revoke", "amy"), "amy", "keys list")
+    assert_one_clear_error(halley("keys", "create", " "), "empty")
+
+
+def test_the_database_is_upgraded_only_while_nobody_serves_it(halley: Halley, served: Served) -> None:
+    """A new folder gets a database, a second time changes nothing, a served one is left alone."""
+    first, second = halley("db", "upgrade"), halley("db", "upgrade")
+    refused = halley("db", "upgrade", **served.settings)
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "it was 0" in first.stdout
+    assert "it was" not in second.stdout
+    assert_one_clear_error(refused, "another Halley")
+
+
+# -- nodes
+
+
+def test_nodes_are_listed(halley: Halley) -> None:
+    """The list has every shipped node, as JSON and as plain aligned lines."""
+    listed, plain = halley("nodes", "list", "--json"), halley("nodes", "list")
+
+    ids = [node["id"] for node in json.loads(listed.stdout)]
+    assert NODE in ids
+    assert [line.split()[0] for line in plain.stdout.splitlines()[1:]] == ids
+
+
+def test_a_node_is_shown(halley: Halley) -> None:
+    """The page of a node has its inputs, an example and a line to copy; JSON has what the API has."""
+    plain, shown = halley("nodes", "show", NODE), halley("nodes", "show", NODE, "--json")
+    unknown = halley("nodes", "show", "kling.text_to_vidoe")
+
+    assert re.search(r"^aspect_ratio +string +16:9", plain.stdout, re.MULTILINE)
+    assert f"halley run {NODE} 'prompt=" in plain.stdout
+    assert "curl -X POST" in plain.stdout
+    assert json.loads(shown.stdout)["input_schema"]["type"] == "object"
+    assert_one_clear_error(unknown, f"did you mean {NODE}")
+
+
+def test_shipped_nodes_have_no_faults(halley: Halley) -> None:
+    """The check passes on what is shipped, and its list of faults is empty."""
+    result = halley("nodes", "lint", "--json")
+
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_an_answer_is_interpreted(halley: Halley, tmp_path: Path) -> None:
+    """An answer in a file or on standard input is read; only results of the role `output` are told."""
+    video = {
+        "id": "9",
+        "url": "https://f.test/a.mp4",
+        "watermark_url": "https://f.test/w.mp4",
+        "duration": "5",
+    }
+    data = {"task_id": "42", "task_status": "succeed", "task_result": {"videos": [video]}}
+    (tmp_path / "body.json").write_text(json.dumps({"code": 0, "data": data}))
+    asked = ("nodes", "interpret", NODE, "--as", "poll", "--body")
+
+    result = halley(*asked, str(tmp_path / "body.json"))
+    text = halley(*asked, "-", "--status", "502", text="<html>bad gateway</html>")
+
+    assert json.loads(result.stdout) == {
+        "task_id": "42",
+        "state": "succeeded",
+        "progress": None,
+        "artifacts": [{"kind": "video", "url": "https://f.test/a.mp4"}],
+        "text": None,
+        "data": None,
+        "error": None,
+    }
+    assert json.loads(text.stdout)["error"].keys() == {"code", "message", "retryable"}
+
+
+def test_a_batch_reads_every_recorded_answer_as_the_service_does(halley: Halley) -> None:
+    """Each line is answered by one line, in order, with what the node's own reader finds."""
+    found = load([shipped()], fixtures=True)
+    nodes = compile_catalog(found).nodes
+    cases = [
+        (nodes[place.removesuffix(".yaml").replace("/", ".")], case)
+        for place, fixtures in found.fixtures.items()
+        for case in fixtures.value
+        if place.removesuffix(".yaml").replace("/", ".") in nodes
+    ]
+    lines = [
+        json.dumps({"node": node.id, "as": case.as_, "http_status": case.status, "body": case.body}) + "\n"
+        for node, case in cases
+    ]
+
+    result = halley("nodes", "interpret", "--batch", "-", text="".join(lines))
+
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    readings = [node.reader.read(case.as_, answer_of(case)) for node, case in cases]
+    assert result.exit_code == 0
+    assert len(cases) > 20
+    assert [(each["task_id"], each["state"], each["text"], each["data"]) for each in told] == [
+        (each.task_id, each.state, each.text, each.data) for each in readings
+    ]
+    assert [each["error"] and each["error"]["code"] for each in told] == [
+        each.error and each.error.code for each in readings
+    ]
+
+
+def answer_of(case: Case) -> Answer:
+    """Return the answer of a fixture; a callback has no HTTP status."""
+    return Answer(status=None if case.as_ == "callback" else case.status, body=case.body)
+
+
+def test_a_broken_line_stops_no_batch(halley: Halley) -> None:
+    """A line that is no answer, or names no node, gives an error line; the exit code tells it in the end."""
+    good = json.dumps({"node": NODE, "as": "callback", "body": {"task_status": "submitted"}})
+    unknown = json.dumps({"node": "kling.nope", "as": "poll", "http_status": 200, "body": {}})
+    no_role = json.dumps({"node": NODE, "as": "guess", "http_status": 200, "body": {}})
+    lines = f"{good}\n{unknown}\n{{\n\n{no_role}\n{good}"
+
+    result = halley("nodes", "interpret", "--batch", "-", text=lines)
+
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    codes = [each["error"] and each["error"]["code"] for each in told]
+    assert codes == [None, "not_found", "invalid_request", "invalid_request", "invalid_request", None]
+    assert [told[0]["state"], told[5]["state"]] == ["queued", "queued"]
+    assert all(each.keys() == told[0].keys() for each in told)
+    assert_one_clear_error(result, "4 of the lines")
+
+
+# -- export, simulate, help
+
+
+def test_export_writes_or_compares(halley: Halley, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without --check files are written; with it, a file that differs is named and fails the command."""
+    written: list[Path] = []
+    exports = SimpleNamespace(write=written.append, stale=lambda _root: [])
+    monkeypatch.setitem(sys.modules, "service.exports", exports)
+
+    plain, same = halley("export", "--root", str(tmp_path)), halley("export", "--check")
+    exports.stale = lambda _root: ["openapi/openapi.json"]
+    differs = halley("export", "--check")
+
+    assert (plain.exit_code, same.exit_code, written) == (0, 0, [tmp_path])
+    assert_one_clear_error(differs, "openapi/openapi.json", "halley export")
+
+
+def test_simulate_plays_until_it_is_stopped(environ: dict[str, str]) -> None:
+    """It prints its address and how to point Halley at it, answers there, and ends with 0 on SIGTERM."""
+    with Command(environ, "simulate", "--port", "0", "--mark", "refuse:1201") as command:
+        url = command.line_with("listens on").rpartition(" ")[2]
+        command.line_with("What it has received")
+        headers = {"Authorization": "Bearer any"}
+        refused = httpx.post(
+            f"{url}/kling/v1/videos/text2video", json={"prompt": "x"}, headers=headers, trust_env=False
+        )
+        command.signal(signal.SIGTERM)
+        code = command.end()
+
+    assert (refused.json()["code"], code) == (1201, 0)
+    assert f"HALLEY_UPSTREAM_URL={url} COMETAPI_KEY=any halley serve" in command.line_with(
+        "Point Halley at it"
+    )
+
+
+def test_simulate_refuses_a_mark_that_it_does_not_know(halley: Halley) -> None:
+    """The line names the mark and those that there are."""
+    assert_one_clear_error(halley("simulate", "--mark", "explode"), "explode", "[[fail")
+
+
+def test_simulate_helps_with_every_mark(halley: Halley) -> None:
+    """The help lists the marks."""
+    told = halley("simulate", "--help").stdout
+
+    assert [mark.name for mark in MARKS if f"[[{mark.name}" not in told] == []
+
+
+def test_help_names_every_command(halley: Halley) -> None:
+    """The commands of the contract are there, and an unknown one is refused."""
+    told = halley("--help").stdout
+
+    commands = ("serve", "demo", "simulate", "run", "nodes", "keys", "db", "export")
+    assert [name for name in commands if not re.search(rf"^  {name} ", told, re.MULTILINE)] == []
+    assert halley("dance").exit_code == 2
