@@ -104,9 +104,15 @@ def create_app(
         DefinitionFaults: Node definitions are wrong.
         SettingsError: The data folder or the secret key cannot be used.
     """
-    nodes = catalog or load_catalog(settings.nodes_path)
     house = House(
-        settings, log, mock, nodes, clock or SystemClock(), tuning or Tuning(), announce_key, is_stopping
+        settings,
+        log,
+        mock=mock,
+        catalog=catalog or load_catalog(settings.nodes_path),
+        clock=clock or SystemClock(),
+        tuning=tuning or Tuning(),
+        announce_key=announce_key,
+        is_stopping=is_stopping or (lambda: False),
     )
     return Litestar(
         route_handlers=[
@@ -151,12 +157,13 @@ class House:
         self,
         settings: Settings,
         log: Log,
+        *,
         mock: Mock | None,
         catalog: Catalog,
         clock: Clock,
         tuning: Tuning,
         announce_key: Callable[[str], None] | None,
-        is_stopping: Callable[[], bool] | None,
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._log = log
@@ -165,7 +172,7 @@ class House:
         self._clock = clock
         self._tuning = tuning
         self._announce_key = announce_key
-        self._is_stopping = is_stopping or (lambda: False)
+        self._is_stopping = is_stopping
         self._is_ready = False
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
 
@@ -184,7 +191,7 @@ class House:
             store.listen(switchboard.notify)
             guard = EgressGuard(self._settings.egress_allow)
             desk = await self._desk(stack, store, crew, switchboard)
-            dispatcher = await self._dispatcher(stack, store, crew, switchboard, guard, secret, metrics)
+            dispatcher = await self._dispatcher(stack, desk, guard, secret, metrics)
             app.state.services = self._services(store, switchboard, guard, metrics)
             await self._run_sweeps(stack, desk, dispatcher, switchboard)
             self._is_ready = True
@@ -225,23 +232,16 @@ class House:
         )
 
     async def _dispatcher(
-        self,
-        stack: contextlib.AsyncExitStack,
-        store: SqliteStore,
-        crew: Crew,
-        switchboard: Switchboard,
-        guard: EgressGuard,
-        secret: bytes,
-        metrics: Metrics,
+        self, stack: contextlib.AsyncExitStack, desk: Desk, guard: EgressGuard, secret: bytes, metrics: Metrics
     ) -> Dispatcher:
         sender = Sender(guard, resolver=self._tuning.resolver)
         await sender.start()
         stack.push_async_callback(sender.close)
         return Dispatcher(
-            store,
+            desk.store,
             sender,
-            start=crew.start,
-            ring=lambda: switchboard.ring("deliver"),
+            start=desk.crew.start,
+            ring=lambda: desk.ring("deliver"),
             secret_of=lambda workspace: derive_secret(secret, workspace),
             count=lambda outcome: metrics.deliveries.labels(outcome).inc(),
             clock=self._clock,
@@ -249,9 +249,7 @@ class House:
             log=self._log,
         )
 
-    def _services(
-        self, store: SqliteStore, switchboard: Switchboard, guard: EgressGuard, metrics: Metrics
-    ) -> Services:
+    def _services(self, store: SqliteStore, switchboard: Switchboard, guard: EgressGuard, metrics: Metrics) -> Services:
         settings = self._settings
         return Services(
             store=store,

@@ -106,9 +106,7 @@ class EgressGuard:
         """
         plain = _parse_address(address)
         refused = [
-            (one, why)
-            for one in (plain, *_carried_ipv4(plain))
-            if (why := _why_refused(one)) and not self._allows(one)
+            (one, why) for one in (plain, *_carried_ipv4(plain)) if (why := _why_refused(one)) and not self._allows(one)
         ]
         if refused:
             raise BlockedConnectionError(_sentence(address, refused))

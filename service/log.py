@@ -28,15 +28,13 @@ def configure_log(form: Literal["text", "json"]) -> Log:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
-    return cast(Log, structlog.get_logger())
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    return cast("Log", structlog.get_logger())
 
 
 def silent_log() -> Log:
     """Return a logger that writes nothing, for tools and tests."""
-    return cast(Log, structlog.wrap_logger(None, processors=[_drop]))
+    return cast("Log", structlog.wrap_logger(None, processors=[_drop]))
 
 
 def _drop(_logger: Any, _name: str, _event: Any) -> Any:

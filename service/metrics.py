@@ -14,9 +14,7 @@ class Metrics:
             "halley_run_events_total", "Run events", ["node", "type", "mode"], registry=self.registry
         )
         self._looks = Counter("halley_polls_total", "Polls made", ["lane"], registry=self.registry)
-        self.callbacks = Counter(
-            "halley_callbacks_total", "Inbound callbacks", ["outcome"], registry=self.registry
-        )
+        self.callbacks = Counter("halley_callbacks_total", "Inbound callbacks", ["outcome"], registry=self.registry)
         self.deliveries = Counter(
             "halley_delivery_attempts_total", "Delivery attempts", ["outcome"], registry=self.registry
         )

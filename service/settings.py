@@ -87,9 +87,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: Naming the first setting that is wrong, and how.
     """
-    given = {
-        name: environ[name].strip() for name in _Texts.__struct_fields__ if environ.get(name, "").strip()
-    }
+    given = {name: environ[name].strip() for name in _Texts.__struct_fields__ if environ.get(name, "").strip()}
     try:
         texts = msgspec.convert(given, _Texts, strict=False)
     except msgspec.ValidationError as exc:
@@ -100,9 +98,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         upstream_key=_secret(key),
         upstream_url=_base_url("HALLEY_UPSTREAM_URL", texts.HALLEY_UPSTREAM_URL).removesuffix("/v1"),
-        public_url=_base_url("HALLEY_PUBLIC_URL", texts.HALLEY_PUBLIC_URL)
-        if texts.HALLEY_PUBLIC_URL
-        else None,
+        public_url=_base_url("HALLEY_PUBLIC_URL", texts.HALLEY_PUBLIC_URL) if texts.HALLEY_PUBLIC_URL else None,
         host=texts.HALLEY_HOST,
         port=texts.HALLEY_PORT,
         data_dir=data_dir,

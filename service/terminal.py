@@ -93,6 +93,4 @@ class _Bars:
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=None, said="")
         total = None if progress is None else 1.0
-        self._bars.update(
-            self._tasks[name], total=total, completed=progress or 0.0, said=said(state, progress)
-        )
+        self._bars.update(self._tasks[name], total=total, completed=progress or 0.0, said=said(state, progress))

@@ -13,13 +13,9 @@ _encode = msgspec.json.Encoder().encode
 _RECHECK_S = 1.0  # another process may end the run; its word reaches us through the store alone
 
 
-def json_response(
-    value: Any, status_code: int = 200, headers: dict[str, str] | None = None
-) -> Response[bytes]:
+def json_response(value: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
     """Write a Struct as a JSON answer."""
-    return Response(
-        _encode(value), status_code=status_code, media_type="application/json", headers=headers or {}
-    )
+    return Response(_encode(value), status_code=status_code, media_type="application/json", headers=headers or {})
 
 
 async def run_response(

@@ -46,9 +46,7 @@ async def read_input(request: AnyRequest) -> dict[str, Any]:
     if not body:
         return {}
     if kind and kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedMedia(
-            "Send application/json, application/x-www-form-urlencoded or multipart/form-data."
-        )
+        raise UnsupportedMedia("Send application/json, application/x-www-form-urlencoded or multipart/form-data.")
     return _json(body)
 
 

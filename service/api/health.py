@@ -29,16 +29,10 @@ async def readyz(services: Using) -> Response[bytes]:
         await services.store.check()
     except StoreError as exc:
         checks["database"] = str(exc)
-    checks["upstream_key"] = (
-        "set" if services.can_run_live else "missing: only mode=mock and mode=preview work"
-    )
-    checks["callbacks"] = (
-        "on" if services.public_url else "off: HALLEY_PUBLIC_URL is not set, runs are polled"
-    )
+    checks["upstream_key"] = "set" if services.can_run_live else "missing: only mode=mock and mode=preview work"
+    checks["callbacks"] = "on" if services.public_url else "off: HALLEY_PUBLIC_URL is not set, runs are polled"
     is_ready = checks["process"] == checks["database"] == "ok"
-    return json_response(
-        Health(status="ok" if is_ready else "unavailable", checks=checks), 200 if is_ready else 503
-    )
+    return json_response(Health(status="ok" if is_ready else "unavailable", checks=checks), 200 if is_ready else 503)
 
 
 @get("/metrics")

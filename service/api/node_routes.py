@@ -68,23 +68,24 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/nodes")
-async def list_nodes(caller: CalledBy, services: Using) -> Response[bytes]:  # noqa: ARG001 - caller: a key is needed
+async def list_nodes(caller: CalledBy, services: Using) -> Response[bytes]:  # noqa: ARG001 - a key is needed
     """List all nodes."""
     return json_response(NodeList(data=[summary(node) for node in services.catalog.nodes.values()]))
 
 
 @get("/v1/nodes/{node:str}")
 async def show_node(
-    request: AnyRequest, node: NodeName, caller: CalledBy, services: Using
+    request: AnyRequest,
+    node: NodeName,
+    caller: CalledBy,  # noqa: ARG001 - a key is needed
+    services: Using,
 ) -> Response[bytes]:
     """Show one node: inputs as JSON Schema, example, curl line."""
     return json_response(detail(services.catalog.get(node), base_url(request, services)))
 
 
 @post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
-async def start_node(
-    request: AnyRequest, node: NodeName, caller: CalledBy, services: Using
-) -> Response[bytes]:
+async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, services: Using) -> Response[bytes]:
     """Start a run. The body is the node's input; how to run it stands in the query."""
     start = await read_start(request, services.catalog.get(node), services)
     if start.mode == "preview":

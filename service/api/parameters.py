@@ -34,14 +34,10 @@ START = {
         items=Field(type="string", enum=_EVENT_TYPES),
         about="Which events to post; default: those that end a run.",
     ),
-    "webhook_profile": Field(
-        type="string", enum=["standard"], about="How the receiver's answers are understood."
-    ),
+    "webhook_profile": Field(type="string", enum=["standard"], about="How the receiver's answers are understood."),
     "reference": Field(type="string", min_length=1, max_length=200, about="Your own id of the run."),
     "metadata": Field(type="object", about="A JSON object of at most 4 kB that comes back with the run."),
-    "deadline": Field(
-        type="number", minimum=1, maximum=604800, unit="s", about="Give the run up after so long."
-    ),
+    "deadline": Field(type="number", minimum=1, maximum=604800, unit="s", about="Give the run up after so long."),
     "group": Field(type="string", min_length=1, max_length=100, about="Runs that belong together."),
     "mode": Field(
         type="string",
@@ -101,8 +97,7 @@ class ParameterCheck:
         if "webhook_events" in found:
             found["webhook_events"] = [p.strip() for each in found["webhook_events"] for p in each.split(",")]
         return {
-            name: values if len(values) > 1 or name == "webhook_events" else values[0]
-            for name, values in found.items()
+            name: values if len(values) > 1 or name == "webhook_events" else values[0] for name, values in found.items()
         }
 
 

@@ -76,9 +76,7 @@ def on_caller_error(_request: Request[Any, Any, State], exc: CallerError) -> Res
 def on_http_error(_request: Request[Any, Any, State], exc: HTTPException) -> Response[bytes]:
     """Answer an error of the framework: unknown route, wrong method, body too large."""
     status = HTTPStatus(exc.status_code)
-    code = _CODES.get(
-        exc.status_code, "server" if exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "request"
-    )
+    code = _CODES.get(exc.status_code, "server" if exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "request")
     problem = Problem(
         type=_URN + code, title=status.phrase, status=status, detail=exc.detail or status.phrase, code=code
     )

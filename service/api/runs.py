@@ -79,9 +79,7 @@ async def list_runs(request: AnyRequest, caller: CalledBy, services: Using) -> R
     """List runs by state, node, reference or group."""
     wanted = _list_parameters.read(request)
     limit, cursor = wanted.pop("limit", 50), wanted.pop("cursor", None)
-    found = await services.store.runs(
-        RunFilter(workspace=caller.workspace, before=cursor, limit=limit + 1, **wanted)
-    )
+    found = await services.store.runs(RunFilter(workspace=caller.workspace, before=cursor, limit=limit + 1, **wanted))
     page, following = found[:limit], None
     if len(found) > limit:
         query = urlencode({**wanted, "limit": limit, "cursor": page[-1].id})

@@ -99,9 +99,7 @@ def refuse_impossible(mode: str, services: Services) -> None:
             "against the simulated upstream, or `mode=preview` to see the request that would be sent."
         )
     if mode == "mock" and not services.can_run_mock:
-        raise Conflict(
-            "This process has no simulated upstream; start it with `halley serve` to use `mode=mock`."
-        )
+        raise Conflict("This process has no simulated upstream; start it with `halley serve` to use `mode=mock`.")
 
 
 def _webhook_faults(options: Mapping[str, Any], services: Services) -> list[Fault]:

@@ -58,9 +58,7 @@ class BatchLine(Struct, frozen=True, kw_only=True, rename={"as_": "as"}):
 @click.option("--status", type=click.IntRange(100, 599), default=200, show_default=True, help="HTTP status.")
 @click.option("--body", type=click.File("rb"), help="The answer's body, `-` for standard input.")
 @click.option("--batch", type=click.File("rb"), help='Lines of {"node","as","http_status","body"} instead.')
-def command(
-    node: str | None, as_: As | None, status: int, body: BinaryIO | None, batch: BinaryIO | None
-) -> None:
+def command(node: str | None, as_: As | None, status: int, body: BinaryIO | None, batch: BinaryIO | None) -> None:
     """Print what Halley reads in an upstream answer, as JSON."""
     catalog = all_nodes(load_settings().nodes_path)
     if batch is not None and node is None and as_ is None and body is None:

@@ -67,9 +67,7 @@ def list_keys(*, as_json: bool) -> None:
     if as_json:
         print_json(views)
         return
-    rows = [
-        (view.name, view.workspace, view.hint + "…", view.created_at, view.revoked_at or "") for view in views
-    ]
+    rows = [(view.name, view.workspace, view.hint + "…", view.created_at, view.revoked_at or "") for view in views]
     print_table(("name", "workspace", "key", "created", "revoked"), rows)
 
 

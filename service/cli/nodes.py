@@ -74,9 +74,7 @@ def _print_detail(node: NodeDetail) -> None:
 
 def _words(example: dict[str, Any]) -> list[str]:
     return [
-        shlex.quote(
-            f"{name}={value}" if isinstance(value, str) else f"{name}:={msgspec.json.encode(value).decode()}"
-        )
+        shlex.quote(f"{name}={value}" if isinstance(value, str) else f"{name}:={msgspec.json.encode(value).decode()}")
         for name, value in example.items()
     ]
 

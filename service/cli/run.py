@@ -31,7 +31,7 @@ _INTERRUPTED = 130
 @click.option("--url", help="Where Halley is; default: HALLEY_HOST and HALLEY_PORT on this machine.")
 @click.option("--key", envvar="HALLEY_API_KEY", help="API key; HALLEY_API_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON.")
-def command(  # noqa: PLR0913 - one for each option
+def command(
     node: str,
     inputs: tuple[str, ...],
     *,
@@ -127,9 +127,7 @@ def _show(run: dict[str, Any], *, waited: bool, as_json: bool) -> None:
 
 def _print_results(run: dict[str, Any]) -> None:
     for artifact in run["artifacts"]:
-        kind = (
-            artifact["kind"] if artifact["role"] == "output" else f"{artifact['kind']} ({artifact['role']})"
-        )
+        kind = artifact["kind"] if artifact["role"] == "output" else f"{artifact['kind']} ({artifact['role']})"
         click.echo(f"{kind}  {artifact['url'] or artifact['id']}")
     if run["text"] is not None:
         click.echo(run["text"])

@@ -21,16 +21,12 @@ class _WithMarks(click.Command):
 
 @click.command("simulate", cls=_WithMarks)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=2062, show_default=True, help="0 takes a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=2062, show_default=True, help="0 takes a free one.")
 @click.option("--envelope", type=click.Choice(get_args(Envelope)), default="flat", show_default=True,
               help="How answers are wrapped.")  # fmt: skip
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
               help="Divides the usual durations.")  # fmt: skip
-@click.option(
-    "--duration", "duration_s", type=click.FloatRange(min=0), help="Seconds of every task, instead."
-)
+@click.option("--duration", "duration_s", type=click.FloatRange(min=0), help="Seconds of every task, instead.")
 @click.option("--callbacks", type=click.Choice(get_args(CallbackMode)), default="changes", show_default=True,
               help="When callbacks are posted.")  # fmt: skip
 @click.option("--callback-shape", type=click.Choice(get_args(CallbackShape)), default="bare",
@@ -39,9 +35,7 @@ class _WithMarks(click.Command):
 @click.option("--discontinue-v1", is_flag=True, help="The oldest model is refused.")
 @click.option("--any-session", is_flag=True, help="Take session ids that were not made here.")
 @click.option("--api-key", help="The only key that is accepted; default: any.")
-@click.option(
-    "--mark", "marks", multiple=True, metavar="MARK", help="Play this for every request: `fail`, `slow:3`."
-)
+@click.option("--mark", "marks", multiple=True, metavar="MARK", help="Play this for every request: `fail`, `slow:3`.")
 def command(host: str, port: int, *, any_session: bool, **words: object) -> None:
     """Play the upstream: point Halley at it, no key and no money needed."""
     try:

@@ -108,18 +108,14 @@ def _given(field: Field) -> dict[str, Any]:
 def _standing(node: Node) -> list[Advice]:
     """Say what holds for every run of a node that upstream gave up or replaced."""
     gone = [Advice(when={}, say=node.withdrawn)] if node.withdrawn else []
-    newer = (
-        [Advice(when={}, say=f"{node.replaced_by} takes the place of this node.")] if node.replaced_by else []
-    )
+    newer = [Advice(when={}, say=f"{node.replaced_by} takes the place of this node.")] if node.replaced_by else []
     return gone + newer
 
 
 def _reserved(provider: Provider) -> dict[str, str]:
     words = {}
     if provider.callback:
-        words[provider.callback.field] = (
-            "Halley sets it; give `webhook_url` in the query to be told of the end"
-        )
+        words[provider.callback.field] = "Halley sets it; give `webhook_url` in the query to be told of the end"
     if provider.external_id:
         words[provider.external_id.field] = "Halley sets it; give your own id as `reference` in the query"
     return words
@@ -153,9 +149,7 @@ def example_of(field: Field) -> Any:
     if field.items:
         return [example_of(field.items)] * (field.min_items or 1)
     if field.fields:
-        return {
-            name: example_of(member) for name, member in field.fields.items() if member and member.required
-        }
+        return {name: example_of(member) for name, member in field.fields.items() if member and member.required}
     return {"string": "text", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}.get(
         field.type or ""
     )

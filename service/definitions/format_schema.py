@@ -64,11 +64,7 @@ def _structs_below(info: Any) -> list[type[Struct]]:
     if isinstance(info, msgspec.inspect.StructType):
         return [info.cls]
     parts = [*getattr(info, "types", ())]
-    parts += [
-        part
-        for name in ("type", "item_type", "value_type")
-        if (part := getattr(info, name, None)) is not None
-    ]
+    parts += [part for name in ("type", "item_type", "value_type") if (part := getattr(info, name, None)) is not None]
     return [struct for part in parts for struct in _structs_below(part)]
 
 

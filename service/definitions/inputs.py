@@ -29,9 +29,7 @@ class InputCheck:
         reserved: Names that Halley sets itself, each with what to use instead.
     """
 
-    def __init__(
-        self, fields: Mapping[str, Field], rules: Sequence[Rule], reserved: Mapping[str, str]
-    ) -> None:
+    def __init__(self, fields: Mapping[str, Field], rules: Sequence[Rule], reserved: Mapping[str, str]) -> None:
         self.fields = dict(fields)
         self.schema = object_schema(fields, rules)
         self._reserved = dict(reserved)
@@ -84,9 +82,7 @@ class InputCheck:
 
     def _worded(self, error: jsonschema_rs.ValidationError) -> list[Fault]:
         kind, value = error.kind.name, getattr(error.kind, "value", None)
-        pointer = "".join(
-            f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error.instance_path
-        )
+        pointer = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error.instance_path)
         rule = self._rule_sentence(error.schema_path)
         if kind == "required":
             message = rule or f"{value} is required"
@@ -111,9 +107,7 @@ class InputCheck:
         near = difflib.get_close_matches(name, self.fields, 1)
         known = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(self.fields)}"
         hint = self._reserved.get(name) or known
-        return Fault(
-            pointer=pointer, code="unknown_field", message=f"{name} is not a field of this node; {hint}"
-        )
+        return Fault(pointer=pointer, code="unknown_field", message=f"{name} is not a field of this node; {hint}")
 
     def _message(self, kind: str, value: Any, error: jsonschema_rs.ValidationError) -> str:
         field = self.fields.get(str(error.instance_path[0])) if error.instance_path else None

@@ -47,9 +47,7 @@ def field_schema(field: Field) -> dict[str, Any]:
         schema["type"] = field.type
     if field.items:
         schema["items"] = field_schema(field.items)
-    schema |= {
-        word: getattr(field, name) for name, word in _LIMITS.items() if getattr(field, name) is not None
-    }
+    schema |= {word: getattr(field, name) for name, word in _LIMITS.items() if getattr(field, name) is not None}
     if field.type == "string" and field.required and field.min_length is None and not field.enum:
         schema["minLength"] = 1
     if about := description(field):
@@ -108,11 +106,7 @@ def _rule_check(rule: Rule) -> dict[str, Any]:
         return {"required": rule.require}
     if rule.forbid:
         return {"not": _any_given(rule.forbid)}
-    return {
-        "oneOf": [
-            _only_nonzero(name, rule.exactly_one_nonzero or []) for name in rule.exactly_one_nonzero or []
-        ]
-    }
+    return {"oneOf": [_only_nonzero(name, rule.exactly_one_nonzero or []) for name in rule.exactly_one_nonzero or []]}
 
 
 def _any_given(names: list[str]) -> dict[str, Any]:

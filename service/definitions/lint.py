@@ -51,9 +51,7 @@ def _asking_faults(document: Document, provider: Provider) -> Iterator[Definitio
         yield from _query_faults(document, ("cancel", "request"), provider.cancel.request, "task_id")
 
 
-def _query_faults(
-    document: Document, path: _Path, endpoint: str | None, needed: str
-) -> Iterator[DefinitionFault]:
+def _query_faults(document: Document, path: _Path, endpoint: str | None, needed: str) -> Iterator[DefinitionFault]:
     if endpoint is None:
         return
     names = {name for name, _ in slots(endpoint)}
@@ -66,9 +64,7 @@ def _query_faults(
 
 def _advice_faults(loaded: Loaded[Provider], definitions: Definitions) -> Iterator[DefinitionFault]:
     provider = loaded.value
-    nodes = [
-        each.value for each in definitions.nodes.values() if _provider_of(each.value) == provider.provider
-    ]
+    nodes = [each.value for each in definitions.nodes.values() if _provider_of(each.value) == provider.provider]
     inputs = [node_fields(node, provider) for node in nodes]
     for index, advice in enumerate(provider.warn if nodes else []):
         path = ("warn", index, "when")
@@ -151,15 +147,11 @@ def _example_faults(loaded: Loaded[Node], fields: Mapping[str, Field]) -> Iterat
             yield document.fault(("example",), "example", message, hint)
 
 
-def _dialects_known(
-    document: Document, names: Sequence[str], definitions: Definitions
-) -> Iterator[DefinitionFault]:
+def _dialects_known(document: Document, names: Sequence[str], definitions: Definitions) -> Iterator[DefinitionFault]:
     for index, name in enumerate(names):
         if name not in definitions.dialects:
             known = f"known: {', '.join(sorted(definitions.dialects))}"
-            yield document.fault(
-                ("answers", index), "unknown_dialect", f"there is no dialect {name!r}", known
-            )
+            yield document.fault(("answers", index), "unknown_dialect", f"there is no dialect {name!r}", known)
 
 
 def _reads_faults(document: Document, path: _Path, reads: Reads) -> Iterator[DefinitionFault]:

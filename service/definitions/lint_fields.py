@@ -89,9 +89,7 @@ def _word_faults(document: Document, path: _Path, written: Field) -> Iterator[De
     for index, name in enumerate(written.formats or []):
         if name not in FORMATS:
             known = f"known: {', '.join(FORMATS)}"
-            yield document.fault(
-                (*path, "formats", index), "unknown_format", f"unknown format {name!r}", known
-            )
+            yield document.fault((*path, "formats", index), "unknown_format", f"unknown format {name!r}", known)
     if written.pattern is not None:
         yield from _pattern_faults(document, (*path, "pattern"), written.pattern)
 

@@ -158,9 +158,7 @@ def load(folders: Sequence[Traversable | Path], *, fixtures: bool = False) -> De
 
 def _files(folder: Traversable | Path, *, fixtures: bool) -> Iterator[tuple[str, Traversable | Path]]:
     if not folder.is_dir():
-        fault = DefinitionFault(
-            file=str(folder), line=1, path="", code="missing", message="there is no such folder"
-        )
+        fault = DefinitionFault(file=str(folder), line=1, path="", code="missing", message="there is no such folder")
         raise DefinitionFaults([fault])
     for family in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if not family.is_dir() or family.name.startswith((".", "_")):
@@ -219,9 +217,7 @@ def _kind_of(place: str, document: Document, found: Definitions) -> tuple[Any, d
     return Node, found.nodes, "node"
 
 
-def _faults(
-    document: Document, path: tuple[str | int, ...], value: Any, kind: Any
-) -> Iterator[DefinitionFault]:
+def _faults(document: Document, path: tuple[str | int, ...], value: Any, kind: Any) -> Iterator[DefinitionFault]:
     """Yield every fault of a value against a type, where msgspec itself stops at the first."""
     kind = _without_none(kind, value)
     if get_origin(kind) in (list, dict) and isinstance(value, get_origin(kind)):

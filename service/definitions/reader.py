@@ -174,9 +174,7 @@ class AnswerReader:
                 return "failed", given_up
         return state, raw
 
-    def _is_refused(
-        self, answer: Answer, scope: Scope, state: UpstreamState | None, raw_status: str | None
-    ) -> bool:
+    def _is_refused(self, answer: Answer, scope: Scope, state: UpstreamState | None, raw_status: str | None) -> bool:
         if answer.status is not None and answer.status >= _FIRST_NON_SUCCESS:
             return True
         # What tells the state of a task is no refusal of the request, whatever code stands beside it.
@@ -267,9 +265,7 @@ class ErrorReader:
         passes: tuple[Callable[[_CompiledRule], bool], ...] = (
             lambda rule: rule.by_body(folded, words),
             lambda rule: rule.by_form(status, form),
-            lambda rule: rule.by_status(
-                status if status is None or status >= _FIRST_NON_SUCCESS else in_body
-            ),
+            lambda rule: rule.by_status(status if status is None or status >= _FIRST_NON_SUCCESS else in_body),
             lambda rule: rule.by_status(status),
         )
         for fits in passes:
@@ -403,9 +399,7 @@ def _fraction(value: Any) -> float | None:
 
 def _number(value: Any) -> float | None:
     try:
-        number = (
-            float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-        )
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

@@ -29,13 +29,9 @@ UpstreamState = Literal["queued", "running", "succeeded", "failed", "canceled"]
 ArtifactKind = Literal["video", "image", "audio", "model3d", "file"]
 Transport = Literal["url", "base64", "data_uri", "multipart"]
 
-NodeId = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9]*\.[a-z][a-z0-9_]*$", description="`provider.operation`")
-]
+NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*\.[a-z][a-z0-9_]*$", description="`provider.operation`")]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
-Duration = Annotated[
-    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$", description="Such as `15s` or `60m`")
-]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$", description="Such as `15s` or `60m`")]
 Size = Annotated[str, Meta(pattern=r"^[0-9]+(B|kB|MB)$", description="Decimal units, such as `10MB`")]
 Endpoint = Annotated[
     str,
@@ -409,7 +405,7 @@ class Pace(_Word, frozen=True, kw_only=True):
     growth: Annotated[float, Meta(ge=1)] = 1.2
     at_most: Duration = "60s"
     deadline: Duration = "60m"
-    with_callback: Annotated[float, Meta(ge=1)] = 4.0
+    with_callback: Annotated[float, Meta(ge=1)] = 2.0
 
 
 class Budget(_Word, frozen=True, kw_only=True):

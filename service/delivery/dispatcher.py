@@ -32,7 +32,7 @@ class Dispatcher:
         log: Structured log.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it knows its tools one by one, and no other floor's bundle of them
         self,
         store: Store,
         sender: Sender,

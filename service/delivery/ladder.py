@@ -28,9 +28,7 @@ JITTER = 0.2
 THROTTLED_FACTOR = 2.0
 
 
-def next_delay_s(
-    attempt: int, *, random: float, retry_after_s: float | None, throttled: bool
-) -> float | None:
+def next_delay_s(attempt: int, *, random: float, retry_after_s: float | None, throttled: bool) -> float | None:
     """Return how long to wait before the next attempt, or None when the ladder is used up.
 
     A step is spread by 20 % to either side. A longer `Retry-After` takes its place, spread upwards only so

@@ -94,9 +94,7 @@ class Receiver:
             fault = str(exc)
         return ReceivedEvent(
             received_at=self._clock.now(),
-            headers={
-                name: told[name] for name in sorted(told) if name.startswith(("webhook-", "content-type"))
-            },
+            headers={name: told[name] for name in sorted(told) if name.startswith(("webhook-", "content-type"))},
             body=_object(body),
             fault=fault,
         )

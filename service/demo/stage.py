@@ -80,9 +80,7 @@ async def staged(port: int, marks: Sequence[str]) -> AsyncIterator[Stage]:
         )
 
 
-async def _halley(
-    stack: contextlib.AsyncExitStack, folder: Path, listener: socket.socket, simulator: Simulator
-) -> str:
+async def _halley(stack: contextlib.AsyncExitStack, folder: Path, listener: socket.socket, simulator: Simulator) -> str:
     url, keys = local_url(listener), list[str]()
     settings = load_settings(
         {"HALLEY_DATA_DIR": str(folder), "HALLEY_PUBLIC_URL": url, "HALLEY_EGRESS_ALLOW": "127.0.0.0/8"}

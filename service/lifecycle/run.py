@@ -316,14 +316,10 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
     if reading.state == "succeeded":
         return _succeeded(looked, reading, now, following)
     if reading.state == "failed":
-        error = reading.error or ReadError(
-            code="generation_failed", message="no reason given", retryable=False
-        )
+        error = reading.error or ReadError(code="generation_failed", message="no reason given", retryable=False)
         return _failed(looked, error, now, phase="generate", billed="unknown", status=None)
     if reading.state == "canceled":
-        return _ended(
-            looked, "canceled", now, _error("canceled", "canceled at upstream", "generate", "unknown")
-        )
+        return _ended(looked, "canceled", now, _error("canceled", "canceled at upstream", "generate", "unknown"))
     return _still_open(looked, reading, now, following)
 
 
@@ -380,9 +376,7 @@ def hinted(run: Run, reading: Reading, now: float, *, min_interval_s: float) -> 
     is_end = reading.state in ("succeeded", "failed", "canceled", None)
     entry = Entry(at=now, kind="callback", detail={"state": reading.state, "status": reading.raw_status})
     if run.state == "submit_unknown" and reading.task_id:
-        return _told(
-            run, _adopted(run, reading.task_id, now), now, "a callback named the task", entries=(entry,)
-        )
+        return _told(run, _adopted(run, reading.task_id, now), now, "a callback named the task", entries=(entry,))
     if not is_end:
         return Change(run=run, entries=(entry,))
     due_at = run.due_at
@@ -445,9 +439,7 @@ def expired(run: Run, now: float) -> Change | None:
     if run.state == "queued":
         error = _error("timed_out", "the deadline passed before upstream accepted it", "deadline", "no")
     else:
-        error = _error(
-            "timed_out", "the deadline passed; upstream may still finish and bill it", "deadline", "unknown"
-        )
+        error = _error("timed_out", "the deadline passed; upstream may still finish and bill it", "deadline", "unknown")
     return _ended(run, "timed_out", now, error)
 
 
@@ -521,9 +513,7 @@ def _mime(artifact: ReadArtifact) -> str | None:
     return _MIMES.get(path.rpartition(".")[2].lower())
 
 
-def _failed(
-    run: Run, error: ReadError, now: float, *, phase: Phase, billed: Billed, status: int | None
-) -> Change:
+def _failed(run: Run, error: ReadError, now: float, *, phase: Phase, billed: Billed, status: int | None) -> Change:
     upstream = UpstreamRef(status=status, code=error.upstream_code)
     told = RunError(
         code=error.code,
@@ -540,9 +530,7 @@ def _error(code: ErrorCode, message: str, phase: Phase, billed: Billed) -> RunEr
     return RunError(code=code, message=message, phase=phase, retryable=False, billed=billed)
 
 
-def _ended(
-    run: Run, state: RunState, now: float, error: RunError | None, reason: str | None = None
-) -> Change:
+def _ended(run: Run, state: RunState, now: float, error: RunError | None, reason: str | None = None) -> Change:
     ended = _replace(run, state=state, error=error, finished_at=now, due_at=None, hinted=False)
     return _told(run, ended, now, reason or (error.message if error else "upstream delivered the result"))
 

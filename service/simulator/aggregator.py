@@ -15,7 +15,7 @@ FIRST_CLOUDFLARE_STATUS = 520
 PAGE = "<!doctype html><html><head><title>API</title></head><body><div id='root'></div></body></html>"
 
 
-class Refused(Exception):  # noqa: N818  the request is refused; nothing went wrong here
+class Refused(Exception):
     """A request is answered by a refusal."""
 
     def __init__(self, response: web.Response) -> None:
@@ -23,13 +23,9 @@ class Refused(Exception):  # noqa: N818  the request is refused; nothing went wr
         self.response = response
 
 
-def json_answer(
-    body: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
-) -> web.Response:
+def json_answer(body: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
     """Make a JSON answer."""
-    return web.Response(
-        body=msgspec.json.encode(body), status=status, headers=headers, content_type="application/json"
-    )
+    return web.Response(body=msgspec.json.encode(body), status=status, headers=headers, content_type="application/json")
 
 
 def platform_error(status: int, message: str, code: str, request_id: str) -> web.Response:

@@ -59,9 +59,7 @@ def unknown_keys(sent: Any, known: Any, path: str = "") -> list[str]:
         return [
             found
             for key, value in sent.items()
-            for found in (
-                unknown_keys(value, known[key], f"{path}{key}.") if key in known else [f"{path}{key}"]
-            )
+            for found in (unknown_keys(value, known[key], f"{path}{key}.") if key in known else [f"{path}{key}"])
         ]
     if isinstance(sent, list) and isinstance(known, list):
         return [

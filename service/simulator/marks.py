@@ -335,9 +335,7 @@ def base_scenario(options: SimulatorOptions) -> Scenario:
     Raises:
         MarkError: One of the options' own marks is wrong.
     """
-    plain = Scenario(
-        envelope=options.envelope, callback=options.callbacks, callback_shape=options.callback_shape
-    )
+    plain = Scenario(envelope=options.envelope, callback=options.callbacks, callback_shape=options.callback_shape)
     return _with_marks(plain, options.marks)
 
 

@@ -96,9 +96,7 @@ class Stage:
     def _require_key(self, request: web.Request) -> None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not key.strip() or self.options.api_key not in (None, key):
-            raise Refused(
-                platform_error(HTTPStatus.UNAUTHORIZED, "invalid token", "invalid_api_key", self.ids.next())
-            )
+            raise Refused(platform_error(HTTPStatus.UNAUTHORIZED, "invalid token", "invalid_api_key", self.ids.next()))
 
     def finds_busy(self, scenario: Scenario, key: str) -> bool:
         """Tell whether this submission is one of those that find no free slot, and count it."""
@@ -118,9 +116,7 @@ class Stage:
         if fault is not None:
             raise Refused(await self.strike(fault, request, scenario))
 
-    async def strike_after(
-        self, request: web.Request, scenario: Scenario, answer: web.Response
-    ) -> web.Response:
+    async def strike_after(self, request: web.Request, scenario: Scenario, answer: web.Response) -> web.Response:
         """Pause as the scenario says, then give the answer or the fault that takes its place."""
         if scenario.slow_s:
             await asyncio.sleep(scenario.slow_s)

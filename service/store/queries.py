@@ -8,9 +8,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 def load_queries(engine: str) -> dict[str, str]:
     """Return an engine's statements by name."""
-    text = (importlib.resources.files("service.store") / "sql" / engine / "store.sql").read_text(
-        encoding="utf-8"
-    )
+    text = (importlib.resources.files("service.store") / "sql" / engine / "store.sql").read_text(encoding="utf-8")
     parts = _NAME.split(text)
     return {name: sql.strip().rstrip(";") for name, sql in zip(parts[1::2], parts[2::2], strict=True)}
 

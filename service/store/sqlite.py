@@ -81,9 +81,7 @@ class SqliteStore:
         self._listeners.append(listener)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
@@ -224,9 +222,7 @@ class SqliteStore:
     def _decide(self, connection: sqlite3.Connection, row: tuple[str, int], decide: Decide) -> Change | None:
         change = decide(_decode_run(row[0]))
         if change is not None:
-            written = connection.execute(
-                self._sql["run_update"], {**_row(change.run), "version": row[1]}
-            ).rowcount
+            written = connection.execute(self._sql["run_update"], {**_row(change.run), "version": row[1]}).rowcount
             if written != 1:
                 raise StoreError(f"run {change.run.id} was changed by somebody else")
             self._tell(connection, change)
@@ -247,9 +243,7 @@ class SqliteStore:
             }
             connection.execute(self._sql["event_insert"], row)
             if run.webhook is not None and event.type in run.webhook.events:
-                connection.execute(
-                    self._sql["delivery_insert"], _delivery_row(run, event.id, run.webhook.url, now)
-                )
+                connection.execute(self._sql["delivery_insert"], _delivery_row(run, event.id, run.webhook.url, now))
         connection.executemany(self._sql["timeline_insert"], _entry_rows(run.id, change.entries))
 
     def _announce(self, changes: Iterable[Change]) -> None:
@@ -269,17 +263,13 @@ class SqliteStore:
             "lease_until": now + lease_s,
             "owner": self._owner,
         }
-        rows = await self._writer.do(
-            lambda connection: connection.execute(self._sql["runs_claim"], values).fetchall()
-        )
+        rows = await self._writer.do(lambda connection: connection.execute(self._sql["runs_claim"], values).fetchall())
         return [_decode_run(row[0]) for row in rows]
 
     async def claim_submissions(self, lane: str, now: float, limit: int, decide: Decide) -> list[Run]:
         """Apply `decide` to due queued runs and return those that changed."""
         values = {"state": "queued", "lane": lane, "now": now, "limit": limit}
-        changes = await self._writer.do(
-            lambda connection: self._decide_all(connection, "runs_due", values, decide)
-        )
+        changes = await self._writer.do(lambda connection: self._decide_all(connection, "runs_due", values, decide))
         return [change.run for change in changes]
 
     async def expire(self, now: float, limit: int, decide: Decide) -> int:
@@ -345,9 +335,7 @@ class SqliteStore:
                 "due_at": result.due_at,
             }
             connection.execute(self._sql["delivery_update"], values)
-            connection.executemany(
-                self._sql["timeline_insert"], _entry_rows(delivery.run_id, (result.entry,))
-            )
+            connection.executemany(self._sql["timeline_insert"], _entry_rows(delivery.run_id, (result.entry,)))
 
         await self._writer.do(work)
 
@@ -420,6 +408,4 @@ def _entry_rows(run_id: str, entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 def _key(row: tuple[Any, ...]) -> KeyRecord:
     ident, name, workspace, hint, created_at, revoked_at = row
-    return KeyRecord(
-        id=ident, name=name, workspace=workspace, hint=hint, created_at=created_at, revoked_at=revoked_at
-    )
+    return KeyRecord(id=ident, name=name, workspace=workspace, hint=hint, created_at=created_at, revoked_at=revoked_at)

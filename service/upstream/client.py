@@ -69,9 +69,7 @@ class UpstreamClient:
         """Ask about a task once; None when upstream offers no way to."""
         return await self._ask(node, node.plan.query(submit_path, task_id))
 
-    async def ask_by_external_id(
-        self, node: CompiledNode, submit_path: str, external_id: str
-    ) -> Asked | None:
+    async def ask_by_external_id(self, node: CompiledNode, submit_path: str, external_id: str) -> Asked | None:
         """Look for a task by our own id once; None when upstream offers no way to."""
         return await self._ask(node, node.plan.query_by_external_id(submit_path, external_id))
 

@@ -4,7 +4,6 @@ Was the request perhaps received? `NotSent` says no, so sending again is safe; `
 This is the only room that knows the HTTP client used for it (see docs/decisions/0003-http-client.md).
 """
 
-import asyncio
 from types import TracebackType
 from typing import Self
 
@@ -92,7 +91,7 @@ class Transport:
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as exc:
             raise NotSent(f"upstream could not be reached: {_said(exc)}") from exc
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             raise Unconfirmed(f"upstream did not answer within {timeout_s:g} s") from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise Unconfirmed(f"the connection to upstream broke: {_said(exc)}") from exc

@@ -51,9 +51,7 @@ class Poller:
         if asked.retry_after_s:
             desk.budgets.of(run.lane).pause(asked.retry_after_s)
         if not asked.reading.known_status:
-            desk.log.warning(
-                "poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status
-            )
+            desk.log.warning("poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status)
         await desk.store.change(run.id, lambda current: self._apply(current, node, asked))
 
     async def _ask(self, run: Run, node: CompiledNode | None) -> Asked | None:

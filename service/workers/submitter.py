@@ -60,9 +60,7 @@ class Submitter:
         if node is not None:
             following = desk.following(run, node)
             now = desk.clock.now()
-            await desk.store.change(
-                run.id, lambda current: submission_ended(current, outcome, now, following)
-            )
+            await desk.store.change(run.id, lambda current: submission_ended(current, outcome, now, following))
         self._tell(run, outcome)
 
     async def _outcome(self, run: Run, node: CompiledNode | None) -> SubmissionOutcome:

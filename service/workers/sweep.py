@@ -17,9 +17,7 @@ class Sweep:
         log: Where a failed pass is told; the next ring tries again.
     """
 
-    def __init__(
-        self, name: str, interval_s: float, run_once: Callable[[], Awaitable[bool]], log: Log
-    ) -> None:
+    def __init__(self, name: str, interval_s: float, run_once: Callable[[], Awaitable[bool]], log: Log) -> None:
         self.name = name
         self.interval_s = interval_s
         self._run_once = run_once
@@ -45,7 +43,7 @@ class Sweep:
             self._rung = False
             try:
                 more = await self._run_once()
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it was, the next ring tries again
                 self._log.exception("sweep.failed", sweep=self.name)
                 return
             self._rung = self._rung or more

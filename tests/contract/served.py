@@ -63,7 +63,13 @@ def _is_loopback(host: object) -> bool:
 async def serve(folder: Path) -> None:
     """Run Halley until standard input ends."""
     tuning = Tuning(
-        submit_s=0.05, poll_s=0.05, reconcile_s=0.05, expire_s=0.1, deliver_s=0.05, wait_cap_s=0.05, resolver=NoNames()
+        submit_s=0.05,
+        poll_s=0.05,
+        reconcile_s=0.05,
+        expire_s=0.1,
+        deliver_s=0.05,
+        wait_cap_s=0.05,
+        resolver=NoNames(),
     )
     options = SimulatorOptions(strict_sessions=False, duration_s=0.2)
     async with (

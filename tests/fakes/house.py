@@ -62,10 +62,9 @@ class House:
         """Return a run once it is in a state."""
         async with asyncio.timeout(timeout_s):
             while True:
-                run = (await self.client.get(f"/v1/runs/{run_id}")).json()
+                run = (await self.client.get(f"/v1/runs/{run_id}", params={"wait": 0.02})).json()
                 if run["state"] == state:
                     return dict(run)
-                await asyncio.sleep(0.02)
 
     async def timeline(self, run_id: str) -> list[dict[str, Any]]:
         """Return a run's timeline."""
@@ -75,12 +74,12 @@ class House:
         """Return the details of a kind of timeline entries, once there are any."""
         async with asyncio.timeout(timeout_s):
             while not (found := [e["detail"] for e in await self.timeline(run_id) if e["kind"] == kind]):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # noqa: ASYNC110 - another process would be asked in the same way
         return found
 
 
 @contextlib.asynccontextmanager
-async def house(  # noqa: PLR0913 - each is a thing that a test may want otherwise
+async def house(
     folder: Path,
     sim: Simulator,
     *,
@@ -121,9 +120,7 @@ async def house(  # noqa: PLR0913 - each is a thing that a test may want otherwi
 @contextlib.asynccontextmanager
 async def served(app: Any, port: int) -> AsyncIterator[None]:
     """Serve an application on a loopback port."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
     task = asyncio.create_task(server._serve())  # the public `serve` would take over signals
     try:
         async with asyncio.timeout(10):

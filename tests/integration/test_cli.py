@@ -166,9 +166,7 @@ def test_serve_greets_once_and_stops_on_sigterm(environ: dict[str, str]) -> None
         answer = httpx.get(f"{first.url}/v1/nodes", headers={"X-API-Key": key}, trust_env=False)
         first.signal(signal.SIGTERM)
         code = first.end()
-    with Command(
-        {**environ, "COMETAPI_KEY": "sk-canary", "HALLEY_PUBLIC_URL": "https://h.test"}, "serve"
-    ) as second:
+    with Command({**environ, "COMETAPI_KEY": "sk-canary", "HALLEY_PUBLIC_URL": "https://h.test"}, "serve") as second:
         second.line_with(LAST_LINE)
         second.signal(signal.SIGINT)
         second_code = second.end()
@@ -185,9 +183,7 @@ def test_serve_greets_once_and_stops_on_sigterm(environ: dict[str, str]) -> None
 def test_a_stop_answers_who_waits(environ: dict[str, str]) -> None:
     """A start that waits is answered 202 at the stop: after a cut, it would be sent again, and paid."""
     with Command({**environ, "HALLEY_API_KEY": "k"}, "serve") as command, ThreadPoolExecutor() as pool:
-        with httpx.Client(
-            base_url=command.url, headers={"X-API-Key": "k"}, trust_env=False, timeout=LIMIT_S
-        ) as client:
+        with httpx.Client(base_url=command.url, headers={"X-API-Key": "k"}, trust_env=False, timeout=LIMIT_S) as client:
             body, query = {"prompt": "a comet [[duration:60]]"}, {"mode": "mock", "wait": 20}
             start = pool.submit(client.post, f"/v1/nodes/{NODE}/runs", json=body, params=query)
             with httpx.Client(base_url=command.url, headers={"X-API-Key": "k"}, trust_env=False) as other:
@@ -341,9 +337,7 @@ def test_run_without_waiting(halley: Halley, served: Served) -> None:
         (("kling.image_to_video", "image=@/nowhere.png"), ["/nowhere.png"]),
     ],
 )
-def test_run_says_why_it_failed(
-    halley: Halley, served: Served, words: tuple[str, ...], told: list[str]
-) -> None:
+def test_run_says_why_it_failed(halley: Halley, served: Served, words: tuple[str, ...], told: list[str]) -> None:
     """Whatever keeps a run from succeeding ends in the exit code 1 and a line that says what to do."""
     result = halley("run", *words, **served.settings)
 
@@ -377,9 +371,7 @@ def test_a_name_that_stands_twice_gives_a_list() -> None:
 def test_keys_live_beside_a_running_halley(halley: Halley, served: Served) -> None:
     """A key made while Halley serves is valid at once, and one that is revoked before its use never is."""
     made = json.loads(halley("keys", "create", "amy", "--json", **served.settings).stdout)
-    revoked = json.loads(
-        halley("keys", "create", "eve", "--workspace", "w", "--json", **served.settings).stdout
-    )
+    revoked = json.loads(halley("keys", "create", "eve", "--workspace", "w", "--json", **served.settings).stdout)
     halley("keys", "revoke", "eve", **served.settings)
 
     statuses = [
@@ -568,9 +560,7 @@ def test_simulate_plays_until_it_is_stopped(environ: dict[str, str]) -> None:
         code = command.end()
 
     assert (refused.json()["code"], code) == (1201, 0)
-    assert f"HALLEY_UPSTREAM_URL={url} COMETAPI_KEY=any halley serve" in command.line_with(
-        "Point Halley at it"
-    )
+    assert f"HALLEY_UPSTREAM_URL={url} COMETAPI_KEY=any halley serve" in command.line_with("Point Halley at it")
 
 
 def test_simulate_refuses_a_mark_that_it_does_not_know(halley: Halley) -> None:

@@ -79,9 +79,7 @@ def test_a_callback_that_does_not_come_is_a_fault() -> None:
     event = ReceivedEvent(received_at=0, headers={}, body={"type": "run.succeeded"}, fault="")
 
     faults = [
-        faults_of(
-            Played(scene=scene, run=run, callbacks=callbacks, questions=3, event=event, told_after_s=None)
-        )
+        faults_of(Played(scene=scene, run=run, callbacks=callbacks, questions=3, event=event, told_after_s=None))
         for scene, callbacks in zip(scenes("http://127.0.0.1:1"), (0, 1), strict=True)
     ]
 

@@ -72,9 +72,7 @@ async def test_a_receiver_that_fails_is_tried_again_with_the_same_id(
         assert 4 <= deliveries[0]["again_in_s"] <= 6
 
 
-async def test_gone_ends_the_deliveries_and_redirects_are_not_followed(
-    halley: House, receiver: Receiver
-) -> None:
+async def test_gone_ends_the_deliveries_and_redirects_are_not_followed(halley: House, receiver: Receiver) -> None:
     """410 is the last attempt; a redirect is a failed attempt, its target is never asked."""
 
     async def redirect(_request: web.Request) -> web.StreamResponse:

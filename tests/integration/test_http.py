@@ -109,13 +109,9 @@ async def test_large_inputs_are_shortened_for_people(halley: House) -> None:
         (b"no boundary", "multipart/form-data", 400),
     ],
 )
-async def test_broken_bodies_get_a_clear_problem(
-    halley: House, content: bytes, kind: str, status: int
-) -> None:
+async def test_broken_bodies_get_a_clear_problem(halley: House, content: bytes, kind: str, status: int) -> None:
     """Whatever is wrong with a body is the caller's fault, and said so."""
-    answer = await halley.client.post(
-        f"/v1/nodes/{T2V}/runs", content=content, headers={"Content-Type": kind}
-    )
+    answer = await halley.client.post(f"/v1/nodes/{T2V}/runs", content=content, headers={"Content-Type": kind})
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -193,10 +189,7 @@ async def test_operations_routes_answer_without_a_key(halley: House) -> None:
 
     assert [r.status_code for r in (health, ready, metrics, document)] == [200] * 4
     assert ready.json()["checks"]["database"] == "ok"
-    assert (
-        'halley_run_events_total{mode="live",node="kling.text_to_video",type="run.succeeded"} 1.0'
-        in metrics.text
-    )
+    assert 'halley_run_events_total{mode="live",node="kling.text_to_video",type="run.succeeded"} 1.0' in metrics.text
 
 
 async def test_secrets_are_in_no_answer(halley: House) -> None:

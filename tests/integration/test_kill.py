@@ -107,12 +107,11 @@ async def _end(port: int, run_id: str) -> dict[str, object]:
 async def test_sigterm_drains_and_exits_zero(tmp_path: Path) -> None:
     """A graceful stop answers what is under way, ends within ten seconds and leaves nothing undecided."""
     port = free_port()
-    async with quick_simulator() as sim, Receiver() as receiver:
-        async with process(tmp_path, sim, port) as server:
-            await _start_runs(port, receiver.url)
-            server.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(10):
-                code = await server.wait()
+    async with quick_simulator() as sim, Receiver() as receiver, process(tmp_path, sim, port) as server:
+        await _start_runs(port, receiver.url)
+        server.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            code = await server.wait()
 
     assert code == 0
     externals = [task.external_id for task in sim.tasks]

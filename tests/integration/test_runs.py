@@ -35,9 +35,7 @@ async def test_a_run_ends_by_callback(halley: House) -> None:
 
 async def test_a_run_ends_by_polling_alone(polling: House) -> None:
     """Without a public URL no callback is asked for and polls bring the result."""
-    started = await polling.start(
-        "kling.image_to_video", {"image": "https://example.com/a.png", "prompt": "x"}
-    )
+    started = await polling.start("kling.image_to_video", {"image": "https://example.com/a.png", "prompt": "x"})
     run = await polling.end(started.json()["id"])
 
     assert run["state"] == "succeeded"
@@ -85,9 +83,7 @@ async def test_every_envelope_is_understood(tmp_path: Path, envelope: str) -> No
         ("redirect", "not_found", False),
     ],
 )
-async def test_a_refusal_ends_the_run_and_says_why(
-    halley: House, mark: str, code: str, *, retryable: bool
-) -> None:
+async def test_a_refusal_ends_the_run_and_says_why(halley: House, mark: str, code: str, *, retryable: bool) -> None:
     """What upstream definitely did not accept fails at once, unbilled, with the contract's code."""
     started = await halley.start(T2V, {"prompt": f"x [[{mark}]]"}, wait=20)
     run = started.json()
@@ -120,9 +116,7 @@ async def test_a_failed_generation_tells_upstreams_reason(halley: House, mark: s
     assert (run["error"]["phase"], run["error"]["billed"]) == ("generate", "unknown")
 
 
-@pytest.mark.parametrize(
-    "mark", ["unknown_status:2", "not_found:2", "poll_error:2", "empty:1", "late_success:2"]
-)
+@pytest.mark.parametrize("mark", ["unknown_status:2", "not_found:2", "poll_error:2", "empty:1", "late_success:2"])
 async def test_poll_troubles_never_fail_a_run(polling: House, mark: str) -> None:
     """Unknown words, answers without the task, errors and empty successes are looked through until the end."""
     started = await polling.start(T2V, {"prompt": f"x [[{mark}]]"})
@@ -141,9 +135,7 @@ async def test_success_without_a_result_is_told_as_such(polling: House) -> None:
 
 
 @pytest.mark.parametrize("mark", ["reset_after", "close_after", "garbage", "truncated"])
-async def test_an_ambiguous_submission_is_found_by_our_id_and_never_repeated(
-    polling: House, mark: str
-) -> None:
+async def test_an_ambiguous_submission_is_found_by_our_id_and_never_repeated(polling: House, mark: str) -> None:
     """When the answer is lost but the task exists, the run goes through `submit_unknown` to its result."""
     started = await polling.start(T2V, {"prompt": f"x [[{mark}]]"})
     run = await polling.end(started.json()["id"])
@@ -222,9 +214,7 @@ async def test_fifty_equal_starts_give_one_run_and_one_submission(halley: House)
     """The idempotency key makes repeated starts one run; another request with it is refused."""
     headers = {"Idempotency-Key": '"order-42"'}
     url = f"/v1/nodes/{T2V}/runs"
-    answers = await asyncio.gather(
-        *(halley.client.post(url, json={"prompt": "x"}, headers=headers) for _ in range(50))
-    )
+    answers = await asyncio.gather(*(halley.client.post(url, json={"prompt": "x"}, headers=headers) for _ in range(50)))
     other = await halley.client.post(url, json={"prompt": "y"}, headers=headers)
     run = await halley.end(answers[0].json()["id"])
 

@@ -106,10 +106,7 @@ class Scripted(AbstractResolver):
         """Return the next answer."""
         self.asked.append(host)
         addresses = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return [
-            ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0)
-            for one in addresses
-        ]
+        return [ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0) for one in addresses]
 
     async def close(self) -> None:
         """Hold nothing that would need closing."""
@@ -286,9 +283,7 @@ async def test_the_status_decides_the_outcome(line: str, outcome: str):
     assert exchange.latency_ms > 0
 
 
-@pytest.mark.parametrize(
-    "line", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
-)
+@pytest.mark.parametrize("line", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 async def test_redirects_are_not_followed(line: str):
     """A redirect is a failure that says so, and nobody connects to where it points."""
     async with receiving() as elsewhere:
@@ -455,9 +450,7 @@ async def test_a_broken_connection_is_a_failure(reply: Reply):
     assert "broke before" in exchange.reason
 
 
-@pytest.mark.parametrize(
-    "raw", [b"SSH-2.0-server\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n\0:\r\n\r\n"]
-)
+@pytest.mark.parametrize("raw", [b"SSH-2.0-server\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n\0:\r\n\r\n"])
 async def test_an_answer_that_is_not_http_is_a_failure(raw: bytes):
     """What cannot be read as HTTP is no delivery."""
     async with receiving(answering(raw)) as receiver, sending() as sender:
@@ -621,9 +614,7 @@ async def test_a_refused_literal_is_blocked(scheme: str, host: str, hooked_socke
     assert hooked_sockets == []
 
 
-@pytest.mark.parametrize(
-    "addresses", [["10.0.0.1"], ["10.0.0.1", "192.168.0.1"], ["fd00::1", "10.0.0.1", "::1"]]
-)
+@pytest.mark.parametrize("addresses", [["10.0.0.1"], ["10.0.0.1", "192.168.0.1"], ["fd00::1", "10.0.0.1", "::1"]])
 async def test_a_name_with_refused_addresses_is_blocked(addresses: list[str], hooked_sockets: list[str]):
     """A name is blocked by what it stands for, however many addresses it has."""
     async with sending(allow="", resolver=Scripted(addresses)) as sender:
@@ -677,9 +668,7 @@ async def test_the_socket_factory_alone_stops_a_lying_resolver():
     guard = EgressGuard(parse_networks("127.0.0.1/32"))
     async with AsyncExitStack() as stack:
         refused = await stack.enter_async_context(receiving(address="127.0.0.2"))
-        connector = aiohttp.TCPConnector(
-            resolver=Scripted(["127.0.0.2"]), socket_factory=guard.socket_factory
-        )
+        connector = aiohttp.TCPConnector(resolver=Scripted(["127.0.0.2"]), socket_factory=guard.socket_factory)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         with pytest.raises(aiohttp.ClientConnectorError) as caught:
             await session.post(refused.url(host="receiver.test"))
@@ -688,9 +677,7 @@ async def test_the_socket_factory_alone_stops_a_lying_resolver():
     assert refused.connections == 0
 
 
-@pytest.mark.parametrize(
-    "addresses", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["::1", "127.0.0.1"]]
-)
+@pytest.mark.parametrize("addresses", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["::1", "127.0.0.1"]])
 async def test_an_allowed_address_beside_a_refused_one_is_used(addresses: list[str]):
     """A name with both kinds of addresses is delivered to at the allowed one."""
     async with (

@@ -326,9 +326,7 @@ async def test_a_task_can_be_asked_for_by_the_external_id(start: Start) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "sk-test"}, {"Authorization": "Bearer other"}])
-async def test_a_missing_or_wrong_key_is_refused_by_the_aggregator(
-    start: Start, headers: dict[str, str]
-) -> None:
+async def test_a_missing_or_wrong_key_is_refused_by_the_aggregator(start: Start, headers: dict[str, str]) -> None:
     """The answer is 401 in the aggregator's own envelope, with a request id in its message."""
     client = await start(api_key="sk-test")
 
@@ -560,9 +558,7 @@ async def test_a_client_that_gives_up_leaves_its_task_behind(start: Start) -> No
     client = await start()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(
-            client.post(T2V, {"prompt": "[[slow:30]]", "external_task_id": "order-1"}), timeout=0.1
-        )
+        await asyncio.wait_for(client.post(T2V, {"prompt": "[[slow:30]]", "external_task_id": "order-1"}), timeout=0.1)
 
     assert client.simulator.submissions("order-1") == 1
 
@@ -577,9 +573,7 @@ async def test_a_client_that_gives_up_leaves_its_task_behind(start: Start) -> No
         ("[[fail]]", ["submitted", "processing", "failed"]),
     ],
 )
-async def test_callbacks_carry_the_bare_task(
-    start: Start, receiver: Receiver, mark: str, words: list[str]
-) -> None:
+async def test_callbacks_carry_the_bare_task(start: Start, receiver: Receiver, mark: str, words: list[str]) -> None:
     """Each change is posted once, bare, in the order of its mode."""
     client = await start(duration_s=0.03)
     body = {"prompt": f"p {mark}", "callback_url": receiver.url, "external_task_id": "order-1"}
@@ -843,9 +837,7 @@ async def test_a_session_takes_ten_marked_frames(start: Start) -> None:
     _, begun = await client.post(f"{ELEMENTS}/init-selection", {"video_id": "1"})
     points = {"session_id": begun["data"]["session_id"], "points": [{"x": 0, "y": 1}]}
 
-    answers = [
-        await client.post(f"{ELEMENTS}/add-selection", points | {"frame_index": index}) for index in range(11)
-    ]
+    answers = [await client.post(f"{ELEMENTS}/add-selection", points | {"frame_index": index}) for index in range(11)]
 
     assert {answer["code"] for _, answer in answers} == {0}
     assert [answer["data"]["status"] for _, answer in answers] == [0] * 10 + [2]
@@ -894,9 +886,7 @@ async def test_speech_is_answered_at_once_in_either_shape(start: Start) -> None:
     client = await start()
 
     _, own = await client.post("/kling/v1/audio/tts", {"text": "hello", "voice_id": "v"})
-    _, relay = await client.post(
-        "/kling/v1/audio/tts", {"text": "hello [[envelope:double]]", "voice_id": "v"}
-    )
+    _, relay = await client.post("/kling/v1/audio/tts", {"text": "hello [[envelope:double]]", "voice_id": "v"})
 
     assert own["data"]["task_status"] == "succeed"
     assert own["data"]["task_result"]["audios"][0]["url"].startswith(client.simulator.url)

@@ -74,9 +74,7 @@ DIRECT = {"kling.identify_face", "kling.tts"} | {
     for each in ("init", "add_selection", "delete_selection", "clear_selection", "preview_selection")
 }
 MAX_LINES_OF_AN_OPERATION = 40
-PNG = base64.b64encode(
-    b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 640, 640) + bytes(20)
-).decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 640, 640) + bytes(20)).decode()
 MP3 = base64.b64encode(b"ID3\x04\x00\x00" + bytes(30)).decode()
 URL = "https://example.com/a.png"
 
@@ -236,9 +234,7 @@ def test_lip_sync_needs_what_its_mode_needs() -> None:
     assert refused("kling.lip_sync", {**common, "mode": "text2video"}) == {"/text", "/voice_id"}
     assert refused("kling.lip_sync", {**common, "mode": "audio2video"}) == {"/audio_type"}
     assert refused("kling.lip_sync", {**common, "mode": "audio2video", "audio_type": "url"}) == {"/audio_url"}
-    assert refused("kling.lip_sync", {**common, "mode": "audio2video", "audio_type": "file"}) == {
-        "/audio_file"
-    }
+    assert refused("kling.lip_sync", {**common, "mode": "audio2video", "audio_type": "file"}) == {"/audio_file"}
 
 
 def test_lip_sync_warns_where_the_task_of_the_video_is_missing() -> None:
@@ -293,9 +289,7 @@ def test_advanced_lip_sync() -> None:
         "sound_insert_time": 1,
     }
 
-    sent = body(
-        "kling.advanced_lip_sync", {"session_id": "s", "face_choose": {**face, "original_audio_volume": 0.5}}
-    )
+    sent = body("kling.advanced_lip_sync", {"session_id": "s", "face_choose": {**face, "original_audio_volume": 0.5}})
 
     assert sent["face_choose"] == [
         {
@@ -308,9 +302,9 @@ def test_advanced_lip_sync() -> None:
             "original_sound_volume": 0.5,
         }
     ]
-    assert refused(
-        "kling.advanced_lip_sync", {"session_id": "s", "face_choose": [{**face, "sound_file": MP3}]}
-    ) == {"/face_choose/0"}
+    assert refused("kling.advanced_lip_sync", {"session_id": "s", "face_choose": [{**face, "sound_file": MP3}]}) == {
+        "/face_choose/0"
+    }
 
 
 def test_advanced_lip_sync_is_asked_for_by_its_own_id_only() -> None:

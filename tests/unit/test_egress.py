@@ -289,8 +289,7 @@ class Answering(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the addresses, whatever the name."""
         return [
-            ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0)
-            for one in self.addresses
+            ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0) for one in self.addresses
         ]
 
     async def close(self) -> None:

@@ -24,7 +24,10 @@ _PROBLEMS = {
     409: ("Conflict", "The present state of the run or of the service forbids it."),
     413: ("TooLarge", "The body is larger than the route takes."),
     415: ("UnsupportedMedia", "The body is in a format that is not understood."),
-    422: ("InvalidInput", "Something is missing, unknown or out of its limits; `errors` has an entry per fault."),
+    422: (
+        "InvalidInput",
+        "Something is missing, unknown or out of its limits; `errors` has an entry per fault.",
+    ),
     503: ("Unavailable", "The database cannot do its work; nothing was started, try again in a moment."),
 }
 _LOCATION = {"description": "URL of the run, in the body `status_url`.", "schema": {"type": "string"}}
@@ -70,9 +73,7 @@ def components(catalog: Catalog, inputs: Mapping[str, Any]) -> dict[str, Any]:
         "schemas": {**answer_schemas(), **inputs},
         "parameters": {**_in_path(catalog), **_parameters()},
         "responses": _answers(),
-        "links": {
-            name: {"operationId": name, "parameters": {"run": "$response.body#/id"}} for name in _FOLLOW_UPS
-        },
+        "links": {name: {"operationId": name, "parameters": {"run": "$response.body#/id"}} for name in _FOLLOW_UPS},
         "callbacks": {"RunEvents": {"{$request.query.webhook_url}": {"post": event_request()}}},
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
@@ -85,7 +86,11 @@ def _in_path(catalog: Catalog) -> dict[str, Any]:
     table = {
         "node_id": ("node", "Id of the node.", {"type": "string", "enum": list(catalog.nodes)}),
         "run_id": ("run", "Id of the run.", {"type": "string", "pattern": "^run_[0-9a-z]{26}$"}),
-        "token": ("token", "Unguessable, one per run.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,100}$"}),
+        "token": (
+            "token",
+            "Unguessable, one per run.",
+            {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,100}$"},
+        ),
     }
     return {
         name: {"name": slot, "in": "path", "required": True, "description": about, "schema": schema}

@@ -40,7 +40,13 @@ def event_request(name: EventType | None = None, summary: str = "An event of the
         "summary": summary,
         "description": _DELIVERY,
         "parameters": [
-            {"name": header, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}
+            {
+                "name": header,
+                "in": "header",
+                "required": True,
+                "description": about,
+                "schema": {"type": "string"},
+            }
             for header, about in _SIGNATURE.items()
         ],
         "requestBody": {

@@ -66,7 +66,12 @@ def node_operation(node: CompiledNode) -> dict[str, Any]:
 def _description(node: CompiledNode) -> str:
     newer = f"`{node.node.replaced_by}` takes its place." if node.node.replaced_by else ""
     waits = "" if node.node.kind == "task" else "Waits for the result unless `wait` says otherwise."
-    parts = (node.node.about.strip(), node.node.withdrawn and f"Withdrawn: {node.node.withdrawn}", newer, waits)
+    parts = (
+        node.node.about.strip(),
+        node.node.withdrawn and f"Withdrawn: {node.node.withdrawn}",
+        newer,
+        waits,
+    )
     return "\n\n".join(part for part in (*parts, _OPTIONS) if part)
 
 

@@ -50,8 +50,7 @@ def _described(schema: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
         "description": inspect.cleandoc(struct.__doc__ or "").partition("\n\n")[0],
         "type": "object",
         "properties": {
-            field.encode_name: _property(field.name, schema["properties"][field.encode_name], docs)
-            for field in fields
+            field.encode_name: _property(field.name, schema["properties"][field.encode_name], docs) for field in fields
         },
         "required": [field.encode_name for field in fields if field.default is not msgspec.UNSET],
     }

@@ -109,9 +109,7 @@ def _any_of(parts: Sequence[str]) -> str:
 
 def _at_least(fraction: Decimal) -> str:
     digits = _fraction_digits(fraction)
-    more = [
-        f"{digits[:place]}{_digit(int(digit) + 1, 9)}[0-9]*" for place, digit in enumerate(digits) if digit != "9"
-    ]
+    more = [f"{digits[:place]}{_digit(int(digit) + 1, 9)}[0-9]*" for place, digit in enumerate(digits) if digit != "9"]
     return rf"\.(?:{'|'.join([*more, f'{digits}[0-9]*'])})"
 
 

@@ -173,9 +173,7 @@ class ImageExpand(Common, kw_only=True):
     n: Count = 1
 
     def __post_init__(self) -> None:
-        down = (
-            self.bottom_expansion_ratio if self.down_expansion_ratio is UNSET else self.down_expansion_ratio
-        )
+        down = self.bottom_expansion_ratio if self.down_expansion_ratio is UNSET else self.down_expansion_ratio
         if down is UNSET:
             raise ValueError("down_expansion_ratio is required")
         height = 1 + self.up_expansion_ratio + down

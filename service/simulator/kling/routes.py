@@ -201,7 +201,5 @@ def _note(received: Received, operation: Operation, sent: Json) -> None:
     external_id = sent.get("external_task_id")
     received.operation = operation.name
     received.external_task_id = external_id if isinstance(external_id, str) else ""
-    received.model_name_missing = (
-        "model_name" in operation.body.__struct_fields__ and "model_name" not in sent
-    )
+    received.model_name_missing = "model_name" in operation.body.__struct_fields__ and "model_name" not in sent
     received.body = shortened(sent)

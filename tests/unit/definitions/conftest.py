@@ -56,9 +56,7 @@ def write(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
 def build(write: Callable[[dict[str, str]], Path]) -> Callable[..., CompiledNode]:
     """Compile the node acme.draw from the text from its inputs on, and additions to its provider."""
 
-    def built(
-        rest: str, *, provider: str = "", dialect: str = "", submit: str = "POST /draw"
-    ) -> CompiledNode:
+    def built(rest: str, *, provider: str = "", dialect: str = "", submit: str = "POST /draw") -> CompiledNode:
         head = NODE.partition("inputs:")[0].replace("POST /draw", submit)
         files = {"acme/draw.yaml": head + rest, "acme/provider.yaml": "+" + provider}
         if dialect:

@@ -58,9 +58,7 @@ inputs:
         ("{a: x, d: 5}", [{"a": "x"}], [{"a": "x", "d": 6}, {}]),
     ],
 )
-def test_warnings(
-    build: Build, when: str, warned: list[dict[str, Any]], silent: list[dict[str, Any]]
-) -> None:
+def test_warnings(build: Build, when: str, warned: list[dict[str, Any]], silent: list[dict[str, Any]]) -> None:
     """Advice is given when its condition holds; what is not given counts as its default."""
     node = build(
         "inputs: {a: {type: string}, b: {type: boolean}, d: {type: integer, default: 5}, "

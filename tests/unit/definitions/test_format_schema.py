@@ -25,12 +25,7 @@ def test_the_same_bytes_every_time() -> None:
 
 def test_every_word_is_explained() -> None:
     """No word of the format is without its meaning."""
-    silent = [
-        f"{struct.__name__}.{word}"
-        for struct in structs()
-        for word, text in words(struct).items()
-        if not text
-    ]
+    silent = [f"{struct.__name__}.{word}" for struct in structs() for word, text in words(struct).items() if not text]
 
     assert silent == []
 
@@ -60,9 +55,7 @@ def test_shipped_files_fit(definitions: Definitions, file: str, shelf: str) -> N
     validator = jsonschema_rs.validator_for(json.loads(format_schemas()[file]))
     loaded: dict[str, Any] = getattr(definitions, shelf)
 
-    wrong = {
-        name: [e.message for e in validator.iter_errors(each.document.data)] for name, each in loaded.items()
-    }
+    wrong = {name: [e.message for e in validator.iter_errors(each.document.data)] for name, each in loaded.items()}
 
     assert {name: errors for name, errors in wrong.items() if errors} == {}
 

@@ -157,9 +157,7 @@ def test_an_unknown_field_is_told_what_was_meant(build: Build) -> None:
 def test_rules(build: Build, rule: str, good: list[dict[str, int]], bad: list[dict[str, int]]) -> None:
     """A rule lets through what fits it and refuses the rest in one sentence."""
     fields = ", ".join(f"{name}: {{type: integer}}" for name in "abc")
-    node = build(
-        f"inputs: {{{fields}, d: {{type: integer, assumed: 7}}}}\nrules: [{{{rule}, because: Wrong.}}]\n"
-    )
+    node = build(f"inputs: {{{fields}, d: {{type: integer, assumed: 7}}}}\nrules: [{{{rule}, because: Wrong.}}]\n")
 
     for raw in good:
         assert node.inputs.check(raw) == raw

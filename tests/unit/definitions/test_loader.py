@@ -60,10 +60,7 @@ inputs:
         }
     )
 
-    found = {
-        (fault.file.removeprefix(f"{folder}/"), fault.line, fault.path, fault.code)
-        for fault in faults(folder)
-    }
+    found = {(fault.file.removeprefix(f"{folder}/"), fault.line, fault.path, fault.code) for fault in faults(folder)}
 
     assert found == {
         ("acme/draw.yaml", 3, "abuot", "unknown_word"),

@@ -194,7 +194,7 @@ def test_a_failed_task_tells_why(node: CompiledNode) -> None:
         (200, {"code": 0, "message": "well"}, "server", False, "maybe"),
     ],
 )
-def test_refused_submissions(  # noqa: PLR0913 - one row of the table above
+def test_refused_submissions(
     node: CompiledNode, status: int, body: Any, code: str, *, retryable: bool, submitted: str
 ) -> None:
     """Body before status: a refusal tells its code, and whether to send again or to fear it was accepted."""
@@ -317,9 +317,7 @@ _SCALARS = (
 )
 _JSON = st.recursive(
     _SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(_KEYS | st.text(max_size=5), inner, max_size=6)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS | st.text(max_size=5), inner, max_size=6),
     max_leaves=25,
 )
 

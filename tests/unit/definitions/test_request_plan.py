@@ -62,8 +62,7 @@ def test_a_default_may_have_a_condition(build: Build) -> None:
     """A conditional default is sent only when its condition holds, a user's own value always."""
     when = "{a: {any_of: [x, y]}}"
     node = build(
-        "inputs:\n  a: {type: string, assumed: x}\n"
-        f"  b: {{type: string, default: z, default_when: {when}}}\n"
+        f"inputs:\n  a: {{type: string, assumed: x}}\n  b: {{type: string, default: z, default_when: {when}}}\n"
     )
 
     sent = [node.plan.build(inputs).body for inputs in ({}, {"a": "y"}, {"a": "q"}, {"a": "q", "b": "w"})]
@@ -90,9 +89,7 @@ def test_a_task_may_be_asked_for_by_our_id(build: Build) -> None:
     keeps = "external_id: {field: ours, query: 'GET {path}/by/{external_id}'}\n"
 
     found = build("inputs: {}\n", provider=keeps).plan.query_by_external_id("/draw", "a b")
-    none = build("inputs: {}\nexternal_id: {field: ours}\n", provider=keeps).plan.query_by_external_id(
-        "/draw", "a"
-    )
+    none = build("inputs: {}\nexternal_id: {field: ours}\n", provider=keeps).plan.query_by_external_id("/draw", "a")
 
     assert found is not None
     assert found.path == "/draw/by/a%20b"

@@ -88,8 +88,7 @@ FACTS = {
 
 @given(st.lists(st.sampled_from(sorted(FACTS)), max_size=30))
 def test_any_order_of_facts_keeps_the_rules(names: list[str]) -> None:
-    """Whatever comes in whatever order: only drawn transitions, nothing after an end, one event per change of state,
-    an open run always has something that will look at it."""
+    """In any order: only drawn transitions, nothing after an end, every event numbered, no open run forgotten."""
     run = rules.queued(a_run()).run
     for name in names:
         change = FACTS[name](run)
@@ -186,9 +185,7 @@ def test_progress_is_told_only_to_who_asked_and_not_too_often() -> None:
     """`run.progressed` is an event every two seconds at most, and only where it was asked for."""
     webhook = rules.Webhook(url="https://x", events=("run.progressed",))
     silent = rules.observed(a_run("running"), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
-    told = rules.observed(
-        a_run("running", webhook=webhook), Reading(state="running", progress=0.1), 200.0, FOLLOWING
-    )
+    told = rules.observed(a_run("running", webhook=webhook), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
     assert told is not None
     soon = rules.observed(told.run, Reading(state="running", progress=0.2), 201.0, FOLLOWING)
     later = rules.observed(told.run, Reading(state="running", progress=0.2), 203.0, FOLLOWING)

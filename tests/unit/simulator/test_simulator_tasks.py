@@ -90,9 +90,7 @@ def test_a_counted_mark_is_played_so_often_and_no_more() -> None:
         ("never", [], []),
     ],
 )
-def test_callbacks_come_in_the_order_of_their_mode(
-    mode: str, phases: list[str], delays_s: list[float]
-) -> None:
+def test_callbacks_come_in_the_order_of_their_mode(mode: str, phases: list[str], delays_s: list[float]) -> None:
     """Each mode has its own order and times."""
     task = make_task(scenario=Scenario(callback=mode))  # type: ignore[arg-type]
 

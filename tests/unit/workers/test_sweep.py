@@ -1,0 +1,114 @@
+"""Sweeps and budgets: rung work is done once and completely, shared limits hold."""
+
+import asyncio
+
+from service.definitions.schema import Budget
+from service.log import silent_log
+from service.workers.budget import ProviderBudget
+from service.workers.sweep import Crew, Sweep
+
+
+async def test_a_ring_during_a_pass_makes_one_more_pass() -> None:
+    """However often it is rung meanwhile, one more pass follows, and never two at a time."""
+    passes, at_once, most = 0, 0, 0
+    enter, leave = asyncio.Event(), asyncio.Event()
+
+    async def run_once() -> bool:
+        nonlocal passes, at_once, most
+        passes, at_once = passes + 1, at_once + 1
+        most = max(most, at_once)
+        enter.set()
+        await leave.wait()
+        at_once -= 1
+        return False
+
+    sweep = Sweep("test", 1, run_once, silent_log())
+    sweep.ring()
+    await enter.wait()
+    for _ in range(5):
+        sweep.ring()
+    leave.set()
+    await asyncio.sleep(0)
+    await sweep.stop()
+
+    assert (passes <= 2, most) == (True, 1)
+
+
+async def test_a_pass_that_found_more_is_followed_by_another() -> None:
+    """A sweep goes on until a pass says that nothing more is due."""
+    left = [True, True, False]
+    done = asyncio.Event()
+
+    async def run_once() -> bool:
+        more = left.pop(0)
+        if not left:
+            done.set()
+        return more
+
+    Sweep("test", 1, run_once, silent_log()).ring()
+    async with asyncio.timeout(5):
+        await done.wait()
+
+    assert left == []
+
+
+async def test_a_pass_that_fails_does_not_end_the_sweep() -> None:
+    """After an error the next ring tries again."""
+    calls = 0
+    done = asyncio.Event()
+
+    async def run_once() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("no database")
+        done.set()
+        return False
+
+    sweep = Sweep("test", 1, run_once, silent_log())
+    async with asyncio.timeout(5):
+        while not done.is_set():
+            sweep.ring()
+            await asyncio.sleep(0)
+
+    assert calls == 2
+
+
+async def test_a_crew_waits_for_work_and_cancels_what_is_late() -> None:
+    """Draining returns when all is done, and after its time with what is left canceled."""
+    crew, finished, canceled = Crew(silent_log()), asyncio.Event(), asyncio.Event()
+
+    async def quick() -> None:
+        finished.set()
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            canceled.set()
+
+    crew.start(quick())
+    crew.start(endless())
+    await crew.drain(0.05)
+
+    assert finished.is_set()
+    assert canceled.is_set()
+    assert len(crew) == 0
+
+
+def test_a_budget_limits_requests_in_flight_and_queries_per_second() -> None:
+    """Places come back when requests end, the rate refills with time, a pause lasts a minute at most."""
+    time = 0.0
+    budget = ProviderBudget(Budget(concurrency=3, queries_per_s=2), lambda: time)
+
+    assert (budget.free(), budget.free_queries()) == (3, 2)
+    budget.begin(query=True)
+    budget.begin(query=True)
+    assert (budget.free(), budget.free_queries()) == (1, 0)
+    budget.end()
+    time = 0.5
+    assert (budget.free(), budget.free_queries()) == (2, 1)
+    budget.pause(5000)
+    assert budget.free() == 0
+    time = 61
+    assert budget.free() == 2
