@@ -11,7 +11,7 @@ from service.api.starts import AnyRequest
 from service.definitions.reader import Answer, decode_body
 from service.definitions.schema import seconds
 from service.errors import NotFound
-from service.lifecycle.run import hinted
+from service.lifecycle.transitions import hinted
 
 MAX_CALLBACK_BYTES = 1024 * 1024
 Token = Annotated[str, PathParameter(max_length=100)]

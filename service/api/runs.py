@@ -19,7 +19,8 @@ from service.clock import isoformat
 from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
 from service.errors import Conflict, Fault, InvalidInput, NotFound
-from service.lifecycle.run import Change, Run, abandoned, adopted, canceled
+from service.lifecycle.run import Change, Run
+from service.lifecycle.transitions import abandoned, adopted, canceled
 from service.lifecycle.view import RunView, view
 from service.store.base import RunFilter
 

@@ -22,7 +22,8 @@ from service.definitions.inputs import media_values
 from service.definitions.media import shortened
 from service.errors import BlockedAddress, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
-from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook, queued
+from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
+from service.lifecycle.transitions import queued
 from service.store.base import Idempotency, Started
 
 AnyRequest = Request[Any, Any, State]

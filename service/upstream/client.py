@@ -11,7 +11,7 @@ from service.definitions.catalog import CompiledNode
 from service.definitions.reader import Answer, As, ReadError, Reading, decode_body
 from service.definitions.request import OutgoingRequest
 from service.errors import NotSent, Unconfirmed
-from service.lifecycle.run import Accepted, Refused, SubmissionOutcome, Unknown
+from service.lifecycle.transitions import Accepted, Refused, SubmissionOutcome, Unknown
 from service.retry_after import parse_retry_after
 from service.upstream.transport import Transport, WireAnswer
 

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from service.clock import Clock
 from service.definitions.catalog import Catalog, CompiledNode
-from service.lifecycle.run import Following, Mode, Run
+from service.lifecycle.run import Mode, Run
+from service.lifecycle.transitions import Following
 from service.log import Log
 from service.store.base import Store
 from service.upstream.client import UpstreamClient

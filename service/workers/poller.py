@@ -1,7 +1,8 @@
 """Asks upstream about running tasks when their time has come, within each provider's budget."""
 
 from service.definitions.catalog import CompiledNode
-from service.lifecycle.run import Change, Run, observed, unanswered
+from service.lifecycle.run import Change, Run
+from service.lifecycle.transitions import observed, unanswered
 from service.upstream.client import Asked
 from service.workers.desk import Desk
 

@@ -1,6 +1,7 @@
 """Looks for tasks of submissions whose outcome is unknown, where upstream can be asked by our own id."""
 
-from service.lifecycle.run import Change, Run, reconciled, unanswered, unreconcilable
+from service.lifecycle.run import Change, Run
+from service.lifecycle.transitions import reconciled, unanswered, unreconcilable
 from service.upstream.client import Asked
 from service.workers.desk import Desk
 

@@ -1,6 +1,7 @@
 """Ends runs whose deadline has passed, and takes up at start what a dead process left."""
 
-from service.lifecycle.run import Change, Run, expired, interrupted
+from service.lifecycle.run import Change, Run
+from service.lifecycle.transitions import expired, interrupted
 from service.workers.desk import Desk
 
 _BATCH = 200

@@ -2,15 +2,8 @@
 
 from service.definitions.catalog import CompiledNode
 from service.definitions.reader import ReadError
-from service.lifecycle.run import (
-    Change,
-    Refused,
-    Run,
-    SubmissionOutcome,
-    Unknown,
-    submission_begun,
-    submission_ended,
-)
+from service.lifecycle.run import Change, Run
+from service.lifecycle.transitions import Refused, SubmissionOutcome, Unknown, submission_begun, submission_ended
 from service.workers.desk import Desk
 
 

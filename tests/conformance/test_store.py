@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from service.errors import StoreError
-from service.lifecycle import run as rules
-from service.lifecycle.run import Change, Entry, Run, Webhook, queued
+from service.lifecycle import transitions as rules
+from service.lifecycle.run import Change, Entry, Run, Webhook
+from service.lifecycle.transitions import queued
 from service.store.base import DeliveryResult, Idempotency, KeyRecord, RunFilter, Store
 from service.store.sqlite import SqliteStore
-from tests.unit.lifecycle.test_run import a_run
+from tests.unit.lifecycle.test_transitions import a_run
 
 
 class ManualClock:
@@ -234,7 +235,7 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path, clock: Manual
     path = tmp_path / "halley.db"
     path.write_bytes(b"this is not a database" * 100)
 
-    with pytest.raises(StoreError, match="halley[.]db"):
+    with pytest.raises(StoreError, match=r"halley\.db"):
         await SqliteStore(path, clock).open()
     assert path.read_bytes().startswith(b"this is not")
 

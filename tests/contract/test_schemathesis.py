@@ -105,7 +105,7 @@ def test_every_operation_does_what_the_document_says(operation: str, base_url: s
     """No request, allowed or forbidden, is answered otherwise than the document says."""
     outcome = fuzz(base_url, {"examples", "coverage", "fuzzing"}, operation_id=operation)
 
-    assert outcome.findings == []
+    assert not outcome.findings, "\n".join(outcome.findings)
     assert sum(outcome.statuses.values()) > 0
     if operation not in NEEDS_A_RUN:
         assert outcome.statuses[200] + outcome.statuses[202] > 0
@@ -116,6 +116,6 @@ def test_operations_in_sequence_do_what_the_document_says(base_url: str) -> None
     """What one operation gives can be used in the next, as the links of the document say."""
     outcome = fuzz(base_url, {"stateful"}, operation_id=[OPERATIONS[0], *NEEDS_A_RUN])
 
-    assert outcome.findings == []
+    assert not outcome.findings, "\n".join(outcome.findings)
     assert outcome.statuses[200] > 0
     assert outcome.statuses[202] > 0

@@ -73,9 +73,11 @@ class House:
     async def told(self, run_id: str, kind: str, timeout_s: float = 20.0) -> list[dict[str, Any]]:
         """Return the details of a kind of timeline entries, once there are any."""
         async with asyncio.timeout(timeout_s):
-            while not (found := [e["detail"] for e in await self.timeline(run_id) if e["kind"] == kind]):
-                await asyncio.sleep(0.02)  # noqa: ASYNC110 - another process would be asked in the same way
-        return found
+            while True:
+                found = [entry["detail"] for entry in await self.timeline(run_id) if entry["kind"] == kind]
+                if found:
+                    return found
+                await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from service.definitions.catalog import CompiledPace
 from service.definitions.reader import ReadArtifact, ReadError, Reading
-from service.lifecycle import run as rules
+from service.lifecycle import transitions as rules
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
-from service.lifecycle.run import Accepted, Following, Refused, Run, Unknown
+from service.lifecycle.run import Run, RunError, Webhook
 from service.lifecycle.states import FINAL, OPEN, TRANSITIONS, RunState, may_follow
+from service.lifecycle.transitions import Accepted, Following, Refused, Unknown
 
 PACE = CompiledPace(first_s=15, every_s=10, growth=2, at_most_s=60, deadline_s=3600, with_callback=4)
 FOLLOWING = Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
@@ -39,9 +40,7 @@ def a_run(state: RunState = "queued", **words: object) -> Run:
             "deadline_at": 3700.0,
             "due_at": 100.0,
             "upstream_task_id": "t" if state == "running" else None,
-            "error": rules.RunError(
-                code="submit_unknown", message="?", phase="submit", retryable=False, billed="unknown"
-            )
+            "error": RunError(code="submit_unknown", message="?", phase="submit", retryable=False, billed="unknown")
             if state == "submit_unknown"
             else None,
             **words,
@@ -183,7 +182,7 @@ def test_progress_never_goes_back() -> None:
 
 def test_progress_is_told_only_to_who_asked_and_not_too_often() -> None:
     """`run.progressed` is an event every two seconds at most, and only where it was asked for."""
-    webhook = rules.Webhook(url="https://x", events=("run.progressed",))
+    webhook = Webhook(url="https://x", events=("run.progressed",))
     silent = rules.observed(a_run("running"), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
     told = rules.observed(a_run("running", webhook=webhook), Reading(state="running", progress=0.1), 200.0, FOLLOWING)
     assert told is not None
@@ -218,6 +217,6 @@ def test_backoff_doubles_and_first_looks_are_spread() -> None:
 
 def test_runs_survive_the_store_format() -> None:
     """A run is the same after it was written and read."""
-    run = a_run("running", webhook=rules.Webhook(url="https://x"), metadata={"a": [1]})
+    run = a_run("running", webhook=Webhook(url="https://x"), metadata={"a": [1]})
 
     assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run

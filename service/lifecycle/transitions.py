@@ -1,0 +1,348 @@
+"""Every change a run can go through: `(run, fact) -> Change`, pure.
+
+A `Change` holds the run after it, the events that tell of it and the timeline entries that explain it; the store
+writes all of them in one transaction. `None` means that the fact changes nothing any more.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from service.definitions.catalog import CompiledPace
+from service.definitions.reader import ReadError, Reading
+from service.definitions.schema import ErrorCode
+from service.lifecycle.artifacts import numbered
+from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
+from service.lifecycle.run import Billed, Change, Entry, EventType, Phase, Run, RunError, UpstreamRef
+from service.lifecycle.states import RunState, may_follow
+
+_EVENT_OF: dict[RunState, EventType] = {
+    "queued": "run.queued",
+    "running": "run.running",
+    "succeeded": "run.succeeded",
+    "failed": "run.failed",
+    "canceled": "run.canceled",
+    "timed_out": "run.timed_out",
+    "submit_unknown": "run.submit_unknown",
+}
+_EMPTY_LOOKS = 2  # a success without results is asked about so often before it is believed
+_CONFIRM_AGAIN_S = (1.0, 2.0, 4.0, 8.0)  # a callback ran ahead of the query it must be confirmed by
+_PROGRESS_EVENT_S = 2.0
+
+
+def queued(run: Run) -> Change:
+    """Take a new run in."""
+    return _told(run, run, run.created_at, "accepted")
+
+
+def submission_begun(run: Run, now: float) -> Change | None:
+    """Mark a queued run as being submitted, before the first byte leaves."""
+    if run.state != "queued":
+        return None
+    begun = _replace(run, state="submitting", attempts=run.attempts + 1, due_at=None, submitted_at=now)
+    return _told(run, begun, now, f"submission {begun.attempts} begins")
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """Upstream accepted a submission and said this; `path` is where it was sent."""
+
+    reading: Reading
+    path: str
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """Upstream definitely did not accept a submission."""
+
+    error: ReadError
+    status: int | None = None
+    retry_after_s: float | None = None
+
+
+class Unknown(Struct, frozen=True, kw_only=True):
+    """Nobody can know whether upstream accepted a submission."""
+
+    reason: str
+    path: str
+    status: int | None = None
+
+
+SubmissionOutcome = Accepted | Refused | Unknown
+
+
+class Following(Struct, frozen=True, kw_only=True):
+    """How a run's task is followed.
+
+    Attributes:
+        pace: When it is asked about.
+        expects_callback: Upstream was given a callback URL, so looks are fewer.
+        needs_result: A success without a result is not believed at once.
+        jitter: 0 to 1, drawn anew for each fact.
+    """
+
+    pace: CompiledPace
+    expects_callback: bool
+    needs_result: bool
+    jitter: float
+
+
+def submission_ended(run: Run, outcome: SubmissionOutcome, now: float, following: Following) -> Change | None:
+    """Apply the outcome of a submission."""
+    if run.state != "submitting":
+        return None
+    if isinstance(outcome, Accepted):
+        return _accepted(run, outcome, now, following)
+    if isinstance(outcome, Unknown):
+        return _unconfirmed(run, outcome, now)
+    wait_s = backoff_s(run.attempts, following.jitter, outcome.retry_after_s)
+    reason = f"upstream did not accept it: {outcome.error.message}"
+    if outcome.error.retryable and now + wait_s < run.deadline_at:
+        again = _replace(run, state="queued", due_at=now + wait_s)
+        return _told(run, again, now, f"{reason}; again in {wait_s:.1f} s", event=False)
+    return _failed(run, outcome.error, now, phase="submit", billed="no", status=outcome.status)
+
+
+def _accepted(run: Run, outcome: Accepted, now: float, following: Following) -> Change:
+    reading = outcome.reading
+    wait_s = 0.0 if run.hinted else first_look_s(following.pace, following.jitter)
+    if following.expects_callback:
+        wait_s *= following.pace.with_callback
+    started = _replace(
+        run,
+        state="running",
+        upstream_task_id=reading.task_id,
+        upstream_status=reading.raw_status,
+        upstream_path=outcome.path,
+        progress=reading.progress,
+        due_at=now + wait_s,
+    )
+    told = _told(run, started, now, "upstream accepted it", task_id=reading.task_id)
+    if reading.state in ("succeeded", "failed", "canceled"):
+        ended = observed(started, reading, now, following)
+        return ended if ended and ended.run.is_final else told
+    return told
+
+
+def _unconfirmed(run: Run, outcome: Unknown, now: float) -> Change:
+    error = RunError(
+        code="submit_unknown",
+        message=f"{outcome.reason}. The generation may have started and may be billed; it is not sent again by itself.",
+        phase="submit",
+        retryable=False,
+        billed="unknown",
+        upstream=UpstreamRef(status=outcome.status),
+    )
+    lost = _replace(run, state="submit_unknown", error=error, upstream_path=outcome.path, due_at=now)
+    return _told(run, lost, now, outcome.reason)
+
+
+def observed(run: Run, reading: Reading, now: float, following: Following) -> Change | None:
+    """Apply what a poll said about a running task."""
+    if run.state != "running":
+        return None
+    looked = _replace(
+        run, looks=run.looks + 1, looked_at=now, upstream_status=reading.raw_status or run.upstream_status
+    )
+    if reading.state == "succeeded":
+        return _succeeded(looked, reading, now, following)
+    if reading.state == "failed":
+        error = reading.error or ReadError(code="generation_failed", message="no reason given", retryable=False)
+        return _failed(looked, error, now, phase="generate", billed="unknown", status=None)
+    if reading.state == "canceled":
+        return _ended(looked, "canceled", now, _error("canceled", "canceled at upstream", "generate", "unknown"))
+    return _still_open(looked, reading, now, following)
+
+
+def _still_open(run: Run, reading: Reading, now: float, following: Following) -> Change:
+    wait_s = _next_look_s(run.looks, following)
+    hinted, confirms = run.hinted, run.confirms
+    if hinted and confirms < len(_CONFIRM_AGAIN_S):
+        wait_s, confirms = min(wait_s, _CONFIRM_AGAIN_S[confirms]), confirms + 1
+    elif hinted:
+        hinted, confirms = False, 0
+    progress = run.progress if reading.progress is None else max(reading.progress, run.progress or 0.0)
+    again = _replace(run, due_at=now + wait_s, progress=progress, hinted=hinted, confirms=confirms)
+    detail: dict[str, Any] = {
+        "state": reading.state,
+        "status": reading.raw_status,
+        "again_in_s": round(wait_s, 1),
+    }
+    if not reading.known_status:
+        detail["note"] = "unknown upstream status; the run goes on"
+    entry = Entry(at=now, kind="poll", detail=detail)
+    return _with_progress_event(run, again, now, entry)
+
+
+def _with_progress_event(before: Run, run: Run, now: float, entry: Entry) -> Change:
+    wanted = run.webhook is not None and "run.progressed" in run.webhook.events
+    moved = run.progress != before.progress
+    rested = now - (run.progressed_at or 0.0) >= _PROGRESS_EVENT_S
+    if not (wanted and moved and rested):
+        return Change(run=run, entries=(entry,))
+    told = _replace(run, sequence=run.sequence + 1, progressed_at=now)
+    return Change(run=told, events=("run.progressed",), entries=(entry,))
+
+
+def _next_look_s(looks: int, following: Following) -> float:
+    return next_look_s(following.pace, looks, following.jitter, expects_callback=following.expects_callback)
+
+
+def unanswered(
+    run: Run, error: ReadError, now: float, following: Following, retry_after_s: float | None = None
+) -> Change | None:
+    """Note a poll that said nothing about the task; it never fails a run."""
+    if run.state not in ("running", "submit_unknown"):
+        return None
+    wait_s = max(_next_look_s(run.looks + 1, following), retry_after_s or 0.0)
+    detail = {"error": error.code, "message": error.message, "again_in_s": round(wait_s, 1)}
+    later = _replace(run, looks=run.looks + 1, looked_at=now, due_at=now + wait_s)
+    return Change(run=later, entries=(Entry(at=now, kind="poll", detail=detail),))
+
+
+def hinted(run: Run, reading: Reading, now: float, *, min_interval_s: float) -> Change | None:
+    """Apply a callback: a hint that brings the next look forward, never a result by itself."""
+    if run.is_final:
+        return None
+    is_end = reading.state in ("succeeded", "failed", "canceled", None)
+    entry = Entry(at=now, kind="callback", detail={"state": reading.state, "status": reading.raw_status})
+    if run.state == "submit_unknown" and reading.task_id:
+        return _told(run, _adopted(run, reading.task_id, now), now, "a callback named the task", entries=(entry,))
+    if not is_end:
+        return Change(run=run, entries=(entry,))
+    due_at = run.due_at
+    if run.state == "running":
+        soonest = now if run.looked_at is None else max(now, run.looked_at + min_interval_s)
+        due_at = soonest if due_at is None else min(due_at, soonest)
+    return Change(run=_replace(run, hinted=True, confirms=0, due_at=due_at), entries=(entry,))
+
+
+def reconciled(run: Run, reading: Reading, now: float) -> Change | None:
+    """Take up a submission of unknown outcome whose task was found by our external id."""
+    if run.state != "submit_unknown" or not reading.task_id:
+        return None
+    return _told(run, _adopted(run, reading.task_id, now), now, "upstream knows the task by our id")
+
+
+def unreconcilable(run: Run, now: float) -> Change | None:
+    """Leave a submission of unknown outcome to a callback, an operator or its deadline."""
+    if run.state != "submit_unknown":
+        return None
+    note = "upstream cannot be asked by our id; adopt or abandon the run, or wait for a callback"
+    entry = Entry(at=now, kind="poll", detail={"note": note})
+    return Change(run=_replace(run, due_at=None), entries=(entry,))
+
+
+def adopted(run: Run, task_id: str, now: float) -> Change | None:
+    """Take an operator's word for the task that a submission of unknown outcome led to."""
+    if run.state != "submit_unknown":
+        return None
+    return _told(run, _adopted(run, task_id, now), now, "adopted by the operator", task_id=task_id)
+
+
+def _adopted(run: Run, task_id: str, now: float) -> Run:
+    return _replace(run, state="running", upstream_task_id=task_id, error=None, due_at=now, hinted=False)
+
+
+def abandoned(run: Run, now: float) -> Change | None:
+    """Give up a submission of unknown outcome on an operator's word."""
+    if run.state != "submit_unknown" or run.error is None:
+        return None
+    return _ended(run, "failed", now, run.error, reason="abandoned by the operator")
+
+
+def canceled(run: Run, now: float) -> Change | None:
+    """End a run that the user no longer wants; what upstream has begun goes on there (`detached`)."""
+    if run.state == "queued":
+        error = _error("canceled", "canceled before anything was sent", "submit", "no")
+    elif run.state == "running":
+        message = "detached: upstream cannot cancel, the generation goes on there and may still be billed"
+        error = _error("canceled", message, "generate", "unknown")
+    else:
+        return None
+    return _ended(run, "canceled", now, error)
+
+
+def expired(run: Run, now: float) -> Change | None:
+    """End a run whose deadline has passed. One that is just being submitted is left until its outcome is known."""
+    if run.is_final or run.state == "submitting" or now < run.deadline_at:
+        return None
+    if run.state == "queued":
+        error = _error("timed_out", "the deadline passed before upstream accepted it", "deadline", "no")
+    else:
+        error = _error("timed_out", "the deadline passed; upstream may still finish and bill it", "deadline", "unknown")
+    return _ended(run, "timed_out", now, error)
+
+
+def interrupted(run: Run, now: float) -> Change | None:
+    """Settle a submission that the process did not live to see the end of."""
+    if run.state != "submitting":
+        return None
+    outcome = Unknown(reason="Halley was stopped while submitting", path=run.upstream_path or "")
+    return _unconfirmed(run, outcome, now)
+
+
+def _succeeded(run: Run, reading: Reading, now: float, following: Following) -> Change:
+    found = bool(reading.artifacts or reading.text or reading.data) or not following.needs_result
+    if not found and run.empty_looks < _EMPTY_LOOKS:
+        wait_s = _CONFIRM_AGAIN_S[run.empty_looks]
+        again = _replace(run, empty_looks=run.empty_looks + 1, due_at=now + wait_s)
+        detail = {"state": "succeeded", "note": "no result in the answer", "again_in_s": wait_s}
+        return Change(run=again, entries=(Entry(at=now, kind="poll", detail=detail),))
+    if not found:
+        message = "upstream says succeeded but gives no result"
+        return _ended(run, "failed", now, _error("no_output", message, "collect", "unknown"))
+    filled = _replace(
+        run,
+        artifacts=numbered(reading.artifacts, now),
+        text=reading.text,
+        data=reading.data,
+        upstream_task_id=run.upstream_task_id or reading.task_id,
+        progress=1.0,
+    )
+    return _ended(filled, "succeeded", now, None)
+
+
+def _failed(run: Run, error: ReadError, now: float, *, phase: Phase, billed: Billed, status: int | None) -> Change:
+    upstream = UpstreamRef(status=status, code=error.upstream_code)
+    told = RunError(
+        code=error.code,
+        message=error.message,
+        phase=phase,
+        retryable=error.retryable,
+        billed=billed,
+        upstream=upstream,
+    )
+    return _ended(run, "failed", now, told)
+
+
+def _error(code: ErrorCode, message: str, phase: Phase, billed: Billed) -> RunError:
+    return RunError(code=code, message=message, phase=phase, retryable=False, billed=billed)
+
+
+def _ended(run: Run, state: RunState, now: float, error: RunError | None, reason: str | None = None) -> Change:
+    ended = _replace(run, state=state, error=error, finished_at=now, due_at=None, hinted=False)
+    return _told(run, ended, now, reason or (error.message if error else "upstream delivered the result"))
+
+
+def _told(
+    before: Run,
+    after: Run,
+    now: float,
+    reason: str,
+    *,
+    event: bool = True,
+    entries: tuple[Entry, ...] = (),
+    **detail: object,
+) -> Change:
+    if before is not after and not may_follow(before.state, after.state):
+        raise ValueError(f"a run cannot go from {before.state} to {after.state}")
+    entry = Entry(at=now, kind="state", detail={"state": after.state, "reason": reason, **detail})
+    event_type = _EVENT_OF.get(after.state) if event else None
+    if event_type is None:
+        return Change(run=after, entries=(*entries, entry))
+    numbered_run = _replace(after, sequence=after.sequence + 1)
+    return Change(run=numbered_run, events=(event_type,), entries=(*entries, entry))
+
+
+def _replace(run: Run, **words: Any) -> Run:
+    return msgspec.structs.replace(run, **words)
