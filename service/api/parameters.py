@@ -87,7 +87,7 @@ class ParameterCheck:
         return values
 
     def _sent(self, request: Request[Any, Any, State]) -> dict[str, Any]:
-        """Return what was sent, by name. One that was sent twice becomes a list, which only lists take."""
+        """Return what was sent, by name: a list for a list, a text for anything else."""
         found = {name: [request.headers[h]] for h, name in self._headers.items() if h in request.headers}
         query: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
@@ -96,9 +96,14 @@ class ParameterCheck:
         found |= query
         if "webhook_events" in found:
             found["webhook_events"] = [p.strip() for each in found["webhook_events"] for p in each.split(",")]
-        return {
-            name: values if len(values) > 1 or name == "webhook_events" else values[0] for name, values in found.items()
-        }
+        single = {name: values for name, values in found.items() if name != "webhook_events"}
+        if repeated := tuple(_repeated(name) for name, values in single.items() if len(values) > 1):
+            raise InvalidInput(repeated)
+        return {**found, **{name: values[0] for name, values in single.items()}}
+
+
+def _repeated(name: str) -> Fault:
+    return Fault(pointer=f"/{name}", code="repeated", message=f"{name} is given more than once; send it once")
 
 
 def _pointed(fault: Fault) -> Fault:

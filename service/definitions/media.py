@@ -22,6 +22,7 @@ _TAIL = f"(?:{_C}{{4}})*(?:{_C}{{2}}==|{_C}{{3}}=)?"
 URL_PATTERN = r"^https?://[A-Za-z0-9._~%\[\]:@-]+(?:[/?#][^\s]*)?$"
 _URL_MAX_LENGTH = 8192
 _HEADER_CHARS = 4096
+_JPEG_FRAME = rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\x00[\x0b\x11\x14][\x08\x0c\x10]"
 _DATA_PREFIX = re.compile(r"^data:([^,;]*)[^,]*?;base64,", re.IGNORECASE)
 _OTHER_NAMES = {
     "image/jpg": "image/jpeg",
@@ -154,7 +155,18 @@ def _dimensions(data: str) -> tuple[int, int]:
         width, height = imagesize.get(io.BytesIO(header))
     except (binascii.Error, ValueError, OSError, TypeError, IndexError):
         return -1, -1
-    return int(width), int(height)
+    width, height = int(width), int(height)
+    return (width, height) if _is_believable(header, width, height) else (-1, -1)
+
+
+def _is_believable(header: bytes, width: int, height: int) -> bool:
+    """Tell whether a size was read in a true header; the reader takes one from any bytes after the signature."""
+    if header.startswith(b"\x89PNG"):
+        return header[12:16] == b"IHDR"
+    if header.startswith(b"\xff\xd8") and 0 < max(width, height) < 1 << 16:
+        size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+        return re.search(_JPEG_FRAME + re.escape(size), header, re.DOTALL) is not None
+    return True
 
 
 def _mime(data: str, field: Field) -> str:

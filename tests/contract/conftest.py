@@ -17,7 +17,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("halley")
     command = [sys.executable, "-m", "tests.contract.served", str(folder)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=_ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+    with subprocess.Popen(command, cwd=_ROOT, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: S603 - our own
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url, "Halley did not start"

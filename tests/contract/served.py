@@ -23,7 +23,10 @@ class NoNames(AbstractResolver):
     """Knows no name."""
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        self,
+        host: str,  # noqa: ARG002 - the interface of resolvers
+        port: int = 0,  # noqa: ARG002
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
     ) -> list[ResolveResult]:
         """Refuse a name."""
         raise OSError("there are no names here")

@@ -22,9 +22,7 @@ from service.definitions.catalog import load_catalog
 from tests.fakes.house import API_KEY
 
 DOCUMENT = json.loads(build_document(load_catalog()))
-OPERATIONS = [
-    operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()
-]
+OPERATIONS = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
 LONG = int(os.environ.get("HALLEY_FUZZ_EXAMPLES", "0"))
 TIMEOUT_S = LONG * 30 or 120
 SEED = 2061

@@ -78,6 +78,15 @@ async def test_json_form_and_multipart_give_the_same_input(halley: House) -> Non
     assert bodies[0]["cfg_scale"] == 0.4
 
 
+async def test_json_that_a_tool_calls_a_form_is_understood(halley: House) -> None:
+    """`curl -d '{…}'` without a content type of its own sends JSON as a form; it is meant as JSON."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    url = f"/v1/nodes/{T2V}/runs?mode=preview"
+    answer = await halley.client.post(url, content=b'{"prompt": "x"}', headers=headers)
+
+    assert answer.json()["request"]["body"]["prompt"] == "x"
+
+
 async def test_media_that_is_surely_wrong_is_refused(halley: House) -> None:
     """An image below the least size, one too long and thin, and a text that is no image are refused with reasons."""
     codes = []

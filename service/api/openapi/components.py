@@ -52,6 +52,11 @@ def ref(kind: str, name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
+def list_name(name: str) -> str:
+    """Return the component of a parameter of the list of runs, which means other things than that of a start."""
+    return f"list_{name}"
+
+
 def problem_refs(*statuses: int) -> dict[str, Any]:
     """Refer to the error answers of these statuses."""
     return {str(status): ref("responses", _PROBLEMS[status][0]) for status in statuses}
@@ -100,7 +105,8 @@ def _in_path(catalog: Catalog) -> dict[str, Any]:
 
 def _parameters() -> dict[str, Any]:
     return {
-        **{name: _query(name, field) for name, field in {**LIST, **START}.items()},
+        **{list_name(name): _query(name, field) for name, field in LIST.items()},
+        **{name: _query(name, field) for name, field in START.items()},
         "Idempotency-Key": {
             "name": "Idempotency-Key",
             "in": "header",

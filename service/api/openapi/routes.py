@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.api.openapi.components import json_content, problem_refs, ref
+from service.api.openapi.components import json_content, list_name, problem_refs, ref
 from service.api.openapi.schemas import schema_ref
 from service.api.parameters import LIST
 from service.api.runs import ADOPT
@@ -84,7 +84,7 @@ def _runs() -> tuple[Route, ...]:
             tag="runs",
             summary="List runs, newest first",
             gives=schema_ref("RunList"),
-            takes=tuple(LIST),
+            takes=tuple(map(list_name, LIST)),
             errors=(401, 422, 503),
         ),
         Route(

@@ -78,7 +78,7 @@ def number_pattern(limits: Mapping[str, Any], *, is_integer: bool) -> str:
         top = None if least is None else -least
         below = _between(max(-(most or Decimal(0)), Decimal(0)), top, is_integer=is_integer)
         parts.append(f"-{_any_of(below)}")
-    return f"^(?:{'|'.join(parts)})$"
+    return f"^{_any_of(parts)}$"
 
 
 def _between(least: Decimal, most: Decimal | None, *, is_integer: bool) -> list[str]:
