@@ -8,15 +8,12 @@ from pathlib import Path
 
 from aiohttp.abc import AbstractResolver
 from litestar import Litestar
-from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from msgspec import Struct
 
-from service.api import callbacks, health, node_routes, runs
+from service.api import surface
 from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
-from service.api.deps import Services, provide_caller, provide_services
+from service.api.deps import Services
 from service.api.openapi import build_document
-from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
 from service.api.request_log import RequestLog
 from service.clock import Clock, SystemClock
 from service.definitions.catalog import Catalog, load_catalog
@@ -24,7 +21,7 @@ from service.delivery.dispatcher import Dispatcher
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secret
 from service.egress import EgressGuard
-from service.errors import CallerError, SettingsError, StoreError
+from service.errors import SettingsError
 from service.lifecycle.run import Mode
 from service.log import Log
 from service.metrics import Metrics
@@ -115,33 +112,9 @@ def create_app(
         is_stopping=is_stopping or (lambda: False),
     )
     return Litestar(
-        route_handlers=[
-            node_routes.list_nodes,
-            node_routes.show_node,
-            node_routes.start_node,
-            runs.list_runs,
-            runs.show_run,
-            runs.show_timeline,
-            runs.cancel_run,
-            runs.adopt_run,
-            runs.abandon_run,
-            runs.retry_run,
-            callbacks.receive_callback,
-            health.healthz,
-            health.readyz,
-            health.metrics,
-            health.openapi,
-        ],
-        dependencies={
-            "services": Provide(provide_services, sync_to_thread=False),
-            "caller": Provide(provide_caller),
-        },
-        exception_handlers={
-            CallerError: on_caller_error,
-            StoreError: on_store_error,
-            HTTPException: on_http_error,
-            Exception: on_bug,
-        },
+        route_handlers=surface.ROUTES,
+        dependencies=surface.DEPENDENCIES,
+        exception_handlers=surface.EXCEPTION_HANDLERS,
         middleware=[RequestLog()],
         lifespan=[house.lifespan],
         openapi_config=None,

@@ -309,7 +309,7 @@ class _CompiledRule:
         submitted = self._rule.submitted or ("maybe" if code == "server" else "no")
         return ReadError(
             code=code,
-            message=(message or _message(code, status))[:_MESSAGE_LENGTH],
+            message=(self._rule.say or message or _message(code, status))[:_MESSAGE_LENGTH],
             retryable=self._retryable(starts=starts),
             upstream_code=codes[0] if codes else None,
             submitted=submitted if starts else "no",

@@ -282,6 +282,7 @@ class ErrorRule(_Word, frozen=True, kw_only=True, rename={"code": "is"}):
         retry: May the same submission be sent again later; default by code.
         submitted: `maybe` when a submission answered so may have been accepted all the same.
         not_yet: Answered to a query, it may only mean that the task is not visible yet.
+        say: Told in place of upstream's message, where that helps nobody.
     """
 
     code: ErrorCode
@@ -294,6 +295,7 @@ class ErrorRule(_Word, frozen=True, kw_only=True, rename={"code": "is"}):
     retry: bool | None = None
     submitted: Literal["no", "maybe"] | None = None
     not_yet: bool = False
+    say: str | None = None
 
 
 class Errors(_Word, frozen=True, kw_only=True):

@@ -44,6 +44,14 @@ def submission_begun(run: Run, now: float) -> Change | None:
     return _told(run, begun, now, f"submission {begun.attempts} begins")
 
 
+def undefined(run: Run, now: float) -> Change | None:
+    """End a queued run whose node has left the catalogue."""
+    if run.state != "queued":
+        return None
+    message = f"the node {run.node} is no longer defined; nothing was sent"
+    return _ended(run, "failed", now, _error("not_found", message, "submit", "no"))
+
+
 class Accepted(Struct, frozen=True, kw_only=True):
     """Upstream accepted a submission and said this; `path` is where it was sent."""
 

@@ -1,51 +1,26 @@
-"""Asks upstream about running tasks when their time has come, within each provider's budget."""
+"""Asks upstream about running tasks when their time has come."""
 
 from service.definitions.catalog import CompiledNode
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import observed, unanswered
 from service.upstream.client import Asked
-from service.workers.desk import Desk
+from service.workers.lanes import LaneWorker
 
 _LEASE_S = 60.0
 
 
-class Poller:
-    """One pass: lease due running runs and ask about each.
+class Poller(LaneWorker):
+    """Looks at running tasks."""
 
-    Args:
-        desk: The workers' shared tools.
-    """
+    name = "poll"
+    state = "running"
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._starved = False
+    async def _claim(self, lane: str, limit: int) -> list[Run]:
+        return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, _LEASE_S)
 
-    async def run_once(self) -> bool:
-        """Lease what is due and start asking. Providers do not wait for each other."""
-        desk, more = self._desk, False
-        self._starved = False
-        for lane in await desk.store.due_lanes("running", desk.clock.now()):
-            budget = desk.budgets.of(lane)
-            free = budget.free_queries()
-            if not free:
-                self._starved = True
-                continue
-            runs = await desk.store.claim("running", lane, desk.clock.now(), free, _LEASE_S)
-            for run in runs:
-                budget.begin(query=True)
-                desk.crew.start(self._poll(run))
-            more = more or len(runs) == free
-        return more
-
-    async def _poll(self, run: Run) -> None:
-        desk = self._desk
-        node = desk.node(run)
-        try:
-            asked = await self._ask(run, node)
-        finally:
-            desk.budgets.of(run.lane).end()
-            if self._starved:
-                desk.ring("poll")
+    async def _work(self, run: Run) -> None:
+        desk, node = self._desk, self._desk.node(run)
+        asked = None if node is None else await self._ask(run, node)
         if node is None or asked is None:
             desk.log.warning("poll.impossible", run=run.id, node=run.node)
             return
@@ -55,8 +30,8 @@ class Poller:
             desk.log.warning("poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status)
         await desk.store.change(run.id, lambda current: self._apply(current, node, asked))
 
-    async def _ask(self, run: Run, node: CompiledNode | None) -> Asked | None:
-        if node is None or run.upstream_task_id is None or run.upstream_path is None:
+    async def _ask(self, run: Run, node: CompiledNode) -> Asked | None:
+        if run.upstream_task_id is None or run.upstream_path is None:
             return None
         return await self._desk.clients[run.mode].ask(node, run.upstream_path, run.upstream_task_id)
 

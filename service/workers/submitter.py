@@ -1,66 +1,44 @@
 """Sends queued runs upstream, once each: `submitting` is committed before the first byte leaves."""
 
 from service.definitions.catalog import CompiledNode
-from service.definitions.reader import ReadError
 from service.lifecycle.run import Change, Run
-from service.lifecycle.transitions import Refused, SubmissionOutcome, Unknown, submission_begun, submission_ended
-from service.workers.desk import Desk
+from service.lifecycle.transitions import (
+    Refused,
+    SubmissionOutcome,
+    Unknown,
+    submission_begun,
+    submission_ended,
+    undefined,
+)
+from service.workers.lanes import LaneWorker
 
 
-class Submitter:
-    """One pass: claim due queued runs within each provider's budget and submit them.
+class Submitter(LaneWorker):
+    """Submits queued runs."""
 
-    Args:
-        desk: The workers' shared tools.
-    """
+    name = "submit"
+    state = "queued"
+    is_query = False
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._starved = False
-
-    async def run_once(self) -> bool:
-        """Claim what is due and start submitting it."""
-        desk, more = self._desk, False
-        self._starved = False
-        for lane in await desk.store.due_lanes("queued", desk.clock.now()):
-            budget = desk.budgets.of(lane)
-            free = budget.free()
-            if not free:
-                self._starved = True
-                continue
-            now = desk.clock.now()
-            runs = await desk.store.claim_submissions(lane, now, free, self._begun)
-            for run in runs:
-                budget.begin()
-                desk.crew.start(self._submit(run))
-            more = more or len(runs) == free
-        return more
+    async def _claim(self, lane: str, limit: int) -> list[Run]:
+        claimed = await self._desk.store.claim_submissions(lane, self._desk.clock.now(), limit, self._begun)
+        return [run for run in claimed if run.state == "submitting"]
 
     def _begun(self, run: Run) -> Change | None:
-        return submission_begun(run, self._desk.clock.now())
+        now = self._desk.clock.now()
+        return submission_begun(run, now) if self._desk.node(run) else undefined(run, now)
 
-    async def _submit(self, run: Run) -> None:
-        desk = self._desk
-        node = desk.node(run)
-        try:
-            outcome = await self._outcome(run, node)
-        finally:
-            desk.budgets.of(run.lane).end()
-            if self._starved:
-                desk.ring("submit")
+    async def _work(self, run: Run) -> None:
+        desk, node = self._desk, self._desk.catalog.nodes[run.node]
+        outcome = await self._outcome(run, node)
         if isinstance(outcome, Refused) and outcome.retry_after_s:
             desk.budgets.of(run.lane).pause(outcome.retry_after_s)
-        if node is not None:
-            following = desk.following(run, node)
-            now = desk.clock.now()
-            await desk.store.change(run.id, lambda current: submission_ended(current, outcome, now, following))
+        following, now = desk.following(run, node), desk.clock.now()
+        await desk.store.change(run.id, lambda current: submission_ended(current, outcome, now, following))
         self._tell(run, outcome)
 
-    async def _outcome(self, run: Run, node: CompiledNode | None) -> SubmissionOutcome:
+    async def _outcome(self, run: Run, node: CompiledNode) -> SubmissionOutcome:
         desk = self._desk
-        if node is None:
-            error = ReadError(code="not_found", message=f"the node {run.node} is gone", retryable=False)
-            return Refused(error=error)
         try:
             return await desk.clients[run.mode].submit(
                 node,

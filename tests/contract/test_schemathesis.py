@@ -8,7 +8,6 @@ import json
 import os
 from collections import Counter
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -36,13 +35,6 @@ NEEDS_A_RUN = (
     "retry_run",
     "receive_callback",
 )
-
-
-@schemathesis.hook
-def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Keep the promise that clients make with an idempotency key: another request has another key."""
-    if case.headers and "Idempotency-Key" in case.headers and case.meta.generation.mode.is_positive:
-        case.headers["Idempotency-Key"] = str(uuid4())
 
 
 class Outcome(Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.definitions.catalog import Catalog
 from service.simulator import Simulator
 from tests.fakes.house import House, house, quick_catalog, quick_simulator
 
@@ -196,6 +197,19 @@ async def test_a_restart_takes_up_every_open_run(tmp_path: Path, sim: Simulator)
 
     assert [run["state"] for run in runs] == ["succeeded"] * 3
     assert len(sim.tasks) == 3
+
+
+async def test_a_run_whose_node_has_left_is_told_so_and_never_sent(tmp_path: Path, sim: Simulator) -> None:
+    """A queued run whose definition is gone after a restart fails, unbilled, with the reason."""
+    async with house(tmp_path, sim) as before:
+        run_id = (await before.start(T2V, {"prompt": "x [[busy:99]]"})).json()["id"]
+        await before.told(run_id, "state")
+    rest = Catalog({name: node for name, node in quick_catalog().nodes.items() if name != T2V})
+    async with house(tmp_path, sim, catalog=rest) as after:
+        run = await after.end(run_id)
+
+    assert (run["state"], run["error"]["code"], run["error"]["billed"]) == ("failed", "not_found", "no")
+    assert sim.tasks == []
 
 
 async def test_retry_starts_a_new_run(halley: House) -> None:

@@ -7,7 +7,6 @@ from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
 from service.api.parameters import LIST, START
 from service.api.problems import PROBLEM_MEDIA_TYPE
-from service.api.starts import KEY_PATTERN
 from service.definitions.catalog import Catalog
 from service.definitions.json_schema import field_schema
 from service.definitions.schema import Field
@@ -41,10 +40,6 @@ _REPLAYED = {
 }
 _CHALLENGE = {"description": "How to authenticate.", "schema": {"type": "string"}}
 _FOLLOW_UPS = ("show_run", "show_timeline", "cancel_run", "retry_run")
-_KEY = (
-    "Makes a repeated start the same start: bare or in quotes, kept for 7 days, per API key. The same key with "
-    "another request is refused with 422."
-)
 
 
 def ref(kind: str, name: str) -> dict[str, Any]:
@@ -107,12 +102,6 @@ def _parameters() -> dict[str, Any]:
     return {
         **{list_name(name): _query(name, field) for name, field in LIST.items()},
         **{name: _query(name, field) for name, field in START.items()},
-        "Idempotency-Key": {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": _KEY,
-            "schema": {"type": "string", "pattern": KEY_PATTERN},
-        },
         "Prefer": {
             "name": "Prefer",
             "in": "header",

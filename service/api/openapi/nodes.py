@@ -15,7 +15,10 @@ _BODY = (
 )
 _OPTIONS = (
     "How to run it stands in the query. Each of these parameters may be sent as a header instead, such as "
-    "`Halley-Webhook-Url`, where it needs no encoding."
+    "`Halley-Webhook-Url`, where it needs no encoding.\n\n"
+    # Told in words: no schema can say that a key is good for one request only, and generators would repeat it.
+    "The header `Idempotency-Key` (1 to 255 visible ASCII characters, bare or in quotes) makes a repeated start the "
+    "same start for 7 days; the same key with another request is refused with 422."
 )
 
 
@@ -46,7 +49,7 @@ def node_operation(node: CompiledNode) -> dict[str, Any]:
         "tags": [node.provider.provider],
         "summary": f"{node.provider.title}: {node.node.title}",
         "description": _description(node),
-        "parameters": [ref("parameters", name) for name in (*START, "Idempotency-Key", "Prefer")],
+        "parameters": [ref("parameters", name) for name in (*START, "Prefer")],
         "requestBody": {
             "description": _BODY,
             "required": not _may_be_empty(node),

@@ -148,9 +148,9 @@ def _moves() -> tuple[Route, ...]:
             id="retry_run",
             tag="runs",
             summary="Start a new run with the input of one that has ended",
-            about="It is paid for like any other; `retry_of` in it names the old one.",
+            about="Paid for like any other; its `retry_of` names the old one. Takes an `Idempotency-Key` as well.",
             gives=None,
-            takes=("run_id", "Idempotency-Key"),
+            takes=takes,
             errors=(*_MOVE_ERRORS, 422),
         ),
     )

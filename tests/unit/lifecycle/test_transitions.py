@@ -60,6 +60,7 @@ def test_final_states_lead_nowhere_and_every_open_state_can_end() -> None:
 
 
 FACTS = {
+    "undefine": lambda run: rules.undefined(run, 200.0),
     "begin": lambda run: rules.submission_begun(run, 200.0),
     "accepted": lambda run: rules.submission_ended(
         run, Accepted(reading=Reading(task_id="t", state="queued"), path="/p"), 200.0, FOLLOWING

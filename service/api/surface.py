@@ -1,0 +1,38 @@
+"""All routes, what their handlers are given, and who answers their errors: the HTTP surface put together."""
+
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from service.api import callbacks, health, node_routes, runs
+from service.api.deps import provide_caller, provide_services
+from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
+from service.errors import CallerError, StoreError
+
+ROUTES = (
+    node_routes.list_nodes,
+    node_routes.show_node,
+    node_routes.start_node,
+    runs.list_runs,
+    runs.show_run,
+    runs.show_timeline,
+    runs.cancel_run,
+    runs.adopt_run,
+    runs.abandon_run,
+    runs.retry_run,
+    callbacks.receive_callback,
+    health.healthz,
+    health.readyz,
+    health.metrics,
+    health.openapi,
+)
+DEPENDENCIES = {
+    "services": Provide(provide_services, sync_to_thread=False),
+    "caller": Provide(provide_caller),
+}
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    CallerError: on_caller_error,
+    StoreError: on_store_error,
+    HTTPException: on_http_error,
+    Exception: on_bug,
+}
