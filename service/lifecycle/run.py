@@ -119,6 +119,7 @@ class Run(Struct, frozen=True, kw_only=True):
         empty_looks: Polls that said success without results.
         confirms: Polls made since an unconfirmed final callback.
         hinted: A final callback waits to be confirmed.
+        hinted_task_id: The task that a callback named while the answer to the submission was not there.
         upstream_path: Path that the submission went to.
     """
 
@@ -141,6 +142,7 @@ class Run(Struct, frozen=True, kw_only=True):
     empty_looks: int = 0
     confirms: int = 0
     hinted: bool = False
+    hinted_task_id: str | None = None
     looked_at: float | None = None
     progressed_at: float | None = None
     upstream_path: str | None = None

@@ -211,11 +211,12 @@ def hinted(run: Run, reading: Reading, now: float, *, min_interval_s: float) -> 
     """Apply a callback: a hint that brings the next look forward, never a result by itself."""
     if run.is_final:
         return None
-    is_end = reading.state in ("succeeded", "failed", "canceled", None)
     entry = Entry(at=now, kind="callback", detail={"state": reading.state, "status": reading.raw_status})
-    if run.state == "submit_unknown" and reading.task_id:
-        return _told(run, _adopted(run, reading.task_id, now), now, "a callback named the task", entries=(entry,))
-    if not is_end:
+    if run.state in ("submitting", "submit_unknown") and reading.task_id:
+        run = _replace(run, hinted_task_id=reading.task_id)
+    if run.state == "submit_unknown":
+        return Change(run=_replace(run, due_at=now), entries=(entry,))
+    if reading.state not in ("succeeded", "failed", "canceled", None):
         return Change(run=run, entries=(entry,))
     due_at = run.due_at
     if run.state == "running":
@@ -232,9 +233,15 @@ def reconciled(run: Run, reading: Reading, now: float) -> Change | None:
 
 
 def unreconcilable(run: Run, now: float) -> Change | None:
-    """Leave a submission of unknown outcome to a callback, an operator or its deadline."""
+    """Settle a submission of unknown outcome that upstream cannot be asked about by our id.
+
+    The task that a callback named is taken up: it exists, and its id is the best there is, though behind a relay
+    it may be another than queries want. Without one the run is left to a callback, an operator or its deadline.
+    """
     if run.state != "submit_unknown":
         return None
+    if run.hinted_task_id:
+        return _told(run, _adopted(run, run.hinted_task_id, now), now, "a callback named the task")
     note = "upstream cannot be asked by our id; adopt or abandon the run, or wait for a callback"
     entry = Entry(at=now, kind="poll", detail={"note": note})
     return Change(run=_replace(run, due_at=None), entries=(entry,))

@@ -29,6 +29,9 @@ class Reconciler(LaneWorker):
         node = desk.node(run)
         if asked is None or node is None:
             return unreconcilable(run, now)
-        if asked.reading.error is not None and asked.reading.state is None:
-            return unanswered(run, asked.reading.error, now, desk.following(run, node), asked.retry_after_s)
-        return reconciled(run, asked.reading, now) or unreconcilable(run, now)
+        error = asked.reading.error
+        if error is None or asked.reading.state is not None:
+            return reconciled(run, asked.reading, now) or unreconcilable(run, now)
+        if error.code == "not_found" and run.hinted_task_id:
+            return unreconcilable(run, now)
+        return unanswered(run, error, now, desk.following(run, node), asked.retry_after_s)

@@ -146,6 +146,18 @@ async def test_an_ambiguous_submission_is_found_by_our_id_and_never_repeated(pol
     assert len(polling.sim.tasks) == 1
 
 
+async def test_our_own_id_goes_before_the_id_that_a_callback_names(
+    tmp_path: Path,
+) -> None:
+    """A lost answer behind a relay: queries may not know the id in the callback, so ours is asked for first."""
+    async with quick_simulator(relay_ids=True) as sim, house(tmp_path, sim) as halley:
+        started = await halley.start(T2V, {"prompt": "x [[reset_after]]"})
+        run = await halley.end(started.json()["id"])
+
+        assert run["state"] == "succeeded"
+        assert run["upstream"]["task_id"] == sim.tasks[0].public_id
+
+
 async def test_an_unknown_outcome_can_be_adopted_or_abandoned(polling: House) -> None:
     """An operator may name the task or give the run up; both are told in the timeline."""
     first = (await polling.start(T2V, {"prompt": "x [[reset_before]]"}, wait=5)).json()

@@ -153,12 +153,22 @@ def test_an_early_callback_makes_the_first_look_immediate() -> None:
     assert change.run.due_at == 200.0
 
 
-def test_a_callback_settles_a_submission_of_unknown_outcome() -> None:
-    """The callback proves that the task exists and names it; a query confirms the rest."""
-    change = rules.hinted(a_run("submit_unknown"), DONE, 200.0, min_interval_s=1)
-
+@pytest.mark.parametrize("state", ["submitting", "submit_unknown"])
+def test_a_callback_names_the_task_of_a_submission_of_unknown_outcome(state: RunState) -> None:
+    """The named task is taken up when upstream cannot be asked by our id, whether it was named early or late."""
+    change = rules.hinted(a_run(state), DONE, 200.0, min_interval_s=1)
     assert change is not None
-    assert (change.run.state, change.run.upstream_task_id, change.run.due_at) == ("running", "t", 200.0)
+    run = change.run
+    if state == "submitting":
+        lost = rules.submission_ended(run, Unknown(reason="reset", path="/p"), 200.0, FOLLOWING)
+        assert lost is not None
+        run = lost.run
+    assert (run.state, run.due_at) == ("submit_unknown", 200.0)
+
+    settled = rules.unreconcilable(run, 201.0)
+
+    assert settled is not None
+    assert (settled.run.state, settled.run.upstream_task_id, settled.run.due_at) == ("running", "t", 201.0)
 
 
 def test_a_busy_upstream_is_left_alone_as_long_as_it_asks() -> None:
