@@ -1,6 +1,7 @@
 """What the demo says, in the order in which it is said."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -69,7 +70,9 @@ def what_next(stage: Stage) -> None:
 def _command(stage: Stage) -> str:
     scene = stage.scenes[0]
     words = " ".join(shlex.quote(f"{name}={value}") for name, value in scene.input.items())
-    return f"halley run {scene.node} {words} --mode mock --url {stage.url} --key {stage.key}"
+    # As it was called: right after the first set-up, `halley` alone is not on the PATH.
+    halley = sys.argv[0] if sys.argv[0].endswith("halley") else "halley"
+    return f"{halley} run {scene.node} {words} --mode mock --url {stage.url} --key {stage.key}"
 
 
 def closing() -> None:
