@@ -89,7 +89,7 @@ async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, serv
     """Start a run. The body is the node's input; how to run it stands in the query."""
     start = await read_start(request, services.catalog.get(node), services)
     if start.mode == "preview":
-        return json_response(preview(start, base_url(request, services), services.upstream_url))
+        return json_response(preview(start, services))
     started = await start_run(start, caller, services, base_url(request, services))
     wait_s = wait_wanted_s(request, start, services)
     headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
@@ -117,12 +117,12 @@ def preferred_wait_s(request: AnyRequest) -> float | None:
     return None
 
 
-def preview(start: Start, base: str, upstream_url: str) -> Preview:
+def preview(start: Start, services: Services) -> Preview:
     """Return the exact upstream request, with everything secret masked."""
     plan = start.node.plan
     request = plan.build(
         start.values,
-        callback_url=f"{base}/v1/callbacks/{_MASK}" if plan.callback_field else None,
+        callback_url=f"{services.public_url}/v1/callbacks/{_MASK}" if services.public_url else None,
         external_id="00000000-0000-0000-0000-000000000000",
     )
     body = request.body
@@ -133,7 +133,7 @@ def preview(start: Start, base: str, upstream_url: str) -> Preview:
         node=start.node.id,
         request=PreviewRequest(
             method=request.method,
-            url=upstream_url + request.path,
+            url=services.upstream_url + request.path,
             headers={**request.headers, **auth, **kind},
             body=body,
         ),

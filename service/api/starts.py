@@ -151,7 +151,7 @@ async def start_run(
         retry_of: The run that it repeats.
 
     Raises:
-        Conflict: The idempotency key belongs to another request.
+        InvalidInput: The idempotency key belongs to another request.
     """
     run = _new_run(start, caller, services, base_url, retry_of)
     key = None

@@ -47,8 +47,6 @@ def _asking_faults(document: Document, provider: Provider) -> Iterator[Definitio
     if provider.external_id:
         path: _Path = ("external_id", "query")
         yield from _query_faults(document, path, provider.external_id.query, "external_id")
-    if provider.cancel:
-        yield from _query_faults(document, ("cancel", "request"), provider.cancel.request, "task_id")
 
 
 def _query_faults(document: Document, path: _Path, endpoint: str | None, needed: str) -> Iterator[DefinitionFault]:

@@ -27,7 +27,7 @@ ErrorCode = Literal[
 ]
 UpstreamState = Literal["queued", "running", "succeeded", "failed", "canceled"]
 ArtifactKind = Literal["video", "image", "audio", "model3d", "file"]
-Transport = Literal["url", "base64", "data_uri", "multipart"]
+Transport = Literal["url", "base64", "data_uri"]
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*\.[a-z][a-z0-9_]*$", description="`provider.operation`")]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -369,12 +369,12 @@ class Callback(_Word, frozen=True, kw_only=True):
 
     Attributes:
         field: Body field that takes our URL.
-        confirm: `query`: a final callback is a hint, confirmed by asking; `none`: it can be trusted.
+        confirm: `query`: a final callback is a hint, confirmed by asking about the task.
         min_interval: Least time between two confirming queries of one run.
     """
 
     field: str
-    confirm: Literal["query", "none"] = "query"
+    confirm: Literal["query"] = "query"
     min_interval: Duration = "1s"
 
 
@@ -422,18 +422,6 @@ class Budget(_Word, frozen=True, kw_only=True):
     queries_per_s: Annotated[float, Meta(gt=0)] = 50.0
 
 
-class Cancel(_Word, frozen=True, kw_only=True):
-    """Upstream can cancel a task.
-
-    Attributes:
-        request: Method and path with `{task_id}`.
-        billed: Whether a canceled task is paid for.
-    """
-
-    request: Endpoint
-    billed: Literal["yes", "no", "unknown"] = "unknown"
-
-
 class Provider(_Word, frozen=True, kw_only=True):
     """What is said once for all operations of a family: `nodes/<provider>/provider.yaml`.
 
@@ -448,7 +436,6 @@ class Provider(_Word, frozen=True, kw_only=True):
         query: The request that asks about a task: `{task_id}` is its id, `{path}` where it was submitted.
         callback: How it calls back, if it does.
         external_id: How it keeps an id of ours, if it does.
-        cancel: How a task is canceled, if it can be.
         pace: When tasks are asked about.
         budget: What all its runs share.
         fields: Inputs that several operations have.
@@ -465,7 +452,6 @@ class Provider(_Word, frozen=True, kw_only=True):
     query: Endpoint | None = None
     callback: Callback | None = None
     external_id: ExternalId | None = None
-    cancel: Cancel | None = None
     pace: Pace = Pace()
     budget: Budget = Budget()
     fields: dict[str, Field] = {}

@@ -51,6 +51,8 @@ class UpstreamClient:
             error = ReadError(code="server", message=str(exc), retryable=True)
             return Refused(error=error)
         except Unconfirmed as exc:
+            if node.node.kind == "query":  # asking twice starts and costs nothing
+                return Refused(error=ReadError(code="server", message=str(exc), retryable=True))
             return Unknown(reason=str(exc), path=request.path)
         return self._outcome(node, request, answer)
 

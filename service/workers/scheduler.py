@@ -1,7 +1,8 @@
 """Rings every sweep at its interval. The only importer of APScheduler, which keeps these few jobs in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC
+from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -44,7 +45,7 @@ class SweepScheduler:
             self._scheduler.shutdown(wait=False)
 
 
-def _ringing(sweep: Sweep):  # type: ignore[no-untyped-def]  # noqa: ANN202 - APScheduler is untyped
+def _ringing(sweep: Sweep) -> Callable[[], Coroutine[Any, Any, None]]:
     async def ring() -> None:
         sweep.ring()
 

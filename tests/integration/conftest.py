@@ -34,5 +34,5 @@ async def halley(tmp_path: Path, sim: Simulator) -> AsyncIterator[House]:
 @pytest.fixture
 async def polling(tmp_path: Path, sim: Simulator) -> AsyncIterator[House]:
     """A Halley without a public URL, which has to poll."""
-    async with house(tmp_path, sim, public=False) as running:
+    async with house(tmp_path / "polling", sim, public=False) as running:
         yield running

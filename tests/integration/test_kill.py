@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from service.simulator import Simulator
@@ -30,7 +31,8 @@ async def process(folder: Path, sim: Simulator, port: int) -> AsyncIterator[asyn
         "HALLEY_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "HALLEY_PORT": str(port),
         "HALLEY_EGRESS_ALLOW": "127.0.0.0/8",
-        "COMETAPI_KEY": "sk-test",
+        "COMETAPI_KEY": "sk-canary-upstream-key",
+        "HALLEY_LOG": "json",
     }
     with (folder / "server.log").open("ab") as log:
         server = await asyncio.create_subprocess_exec(
@@ -102,6 +104,25 @@ async def _end(port: int, run_id: str) -> dict[str, object]:
             run = (await client.get(f"/v1/runs/{run_id}", params={"wait": 10})).json()
             if run["finished_at"]:
                 return dict(run)
+
+
+async def test_log_lines_are_structured_and_hold_no_secret(tmp_path: Path) -> None:
+    """Every line of the service's log is JSON with its facts as fields; keys and callback tokens are in none."""
+    port = free_port()
+    async with quick_simulator() as sim, Receiver() as receiver:
+        async with process(tmp_path, sim, port) as server:
+            (run_id, *_) = await _start_runs(port, receiver.url)
+            await _end(port, run_id)
+            await receiver.wait_for(RUNS)
+            server.send_signal(signal.SIGTERM)
+            await server.wait()
+        tokens = [task.callback_url.rpartition("/")[2] for task in sim.tasks]
+
+    text = (tmp_path / "server.log").read_text()
+    events = {msgspec.json.decode(line)["event"] for line in text.splitlines() if line.startswith("{")}
+    assert {"request.answered", "submission.accepted", "callback.received", "delivery.attempt"} <= events
+    assert all(tokens)
+    assert [word for word in ("sk-canary", API_KEY, *tokens) if word in text] == []
 
 
 async def test_sigterm_drains_and_exits_zero(tmp_path: Path) -> None:

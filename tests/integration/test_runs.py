@@ -6,11 +6,25 @@ from typing import Any
 
 import pytest
 
+from service.clock import SystemClock
 from service.definitions.catalog import Catalog
+from service.definitions.request import OutgoingRequest
+from service.lifecycle.transitions import Accepted, Refused
+from service.settings import Secret
 from service.simulator import Simulator
+from service.upstream.client import UpstreamClient
+from service.upstream.transport import Transport, WireAnswer
 from tests.fakes.house import House, house, quick_catalog, quick_simulator
 
 T2V = "kling.text_to_video"
+
+
+class Hasty(Transport):
+    """A wire that waits half a second for any answer."""
+
+    async def send(self, request: OutgoingRequest, *, timeout_s: float, bearer: bool = True) -> WireAnswer:
+        """Send a request."""
+        return await super().send(request, timeout_s=min(timeout_s, 0.5), bearer=bearer)
 
 
 def kinds(timeline: list[dict[str, Any]]) -> list[str]:
@@ -262,6 +276,15 @@ async def test_preview_shows_the_request_and_sends_nothing(halley: House) -> Non
     assert halley.sim.requests == []
 
 
+async def test_preview_shows_a_callback_url_only_where_one_would_be_sent(halley: House, polling: House) -> None:
+    """Without a public URL upstream is not asked to call back, and the preview says the same; the token is masked."""
+    with_callback = (await halley.start(T2V, {"prompt": "x"}, mode="preview")).json()["request"]["body"]
+    without = (await polling.start(T2V, {"prompt": "x"}, mode="preview")).json()["request"]["body"]
+
+    assert with_callback["callback_url"] == f"{halley.url}/v1/callbacks/********"
+    assert "callback_url" not in without
+
+
 async def test_mock_runs_need_no_key_and_live_runs_say_so(tmp_path: Path, sim: Simulator) -> None:
     """Without an upstream key `live` is refused with the words that help, and `mock` lives a whole life."""
     async with house(tmp_path, sim, environ={"COMETAPI_KEY": ""}) as halley:
@@ -294,6 +317,21 @@ async def test_a_query_run_succeeds_and_carries_the_tasks_state(halley: House) -
     assert asked["state"] == "succeeded"
     assert asked["data"]["state"] == "failed"
     assert (unknown["state"], unknown["error"]["code"]) == ("failed", "not_found")
+
+
+async def test_a_query_that_is_cut_off_is_asked_again(halley: House) -> None:
+    """A lost answer to a free question is no matter of money: it is asked again, never left unknown."""
+    made = await halley.start(T2V, {"prompt": "x [[duration:60]] [[callback:never]] [[poll_hang:1]]"})
+    running = await halley.until(made.json()["id"], "running")
+    node = halley.app.state.services.catalog.get("kling.query")
+    client = UpstreamClient(Hasty(halley.sim.url, Secret("k")), SystemClock())
+    async with client._transport:  # a time-out of its own, so that nobody waits for minutes
+        task = {"action": "videos", "action2": "text2video", "task_id": running["upstream"]["task_id"]}
+        cut, answered = [await client.submit(node, task, callback_url=None, external_id="x") for _ in range(2)]
+
+    assert isinstance(cut, Refused)
+    assert cut.error.retryable
+    assert isinstance(answered, Accepted)
 
 
 async def test_lists_filter_and_page(halley: House) -> None:

@@ -131,7 +131,6 @@ def test_a_closed_slot_may_hold_slashes(write: Write, closed: str) -> None:
     [
         ("answers: [acme]", "answers: [none]", "answers.0", "unknown_dialect"),
         ("query: GET {path}/{task_id}", "query: GET {path}/{prompt}", "query", "slot"),
-        ("callback:", "cancel: {request: POST /stop}\ncallback:", "cancel.request", "slot"),
         ("callback:", "external_id: {field: x, query: GET /a}\ncallback:", "external_id.query", "slot"),
         ("fields:", "warn: [{when: {none: a}, say: Hm.}]\nfields:", "warn.0.when", "unknown_input"),
         ("fields:", "warn: [{when: {prompt: on}, say: Hm.}]\nfields:", "warn.0.when.prompt", "never"),
