@@ -118,9 +118,13 @@ class CallbackPoster:
             task.callbacks.append(Posted(phase=post.phase, posted_at=posted_at, outcome=outcome))
 
     async def _post(self, url: str, body: bytes) -> int | str:
+        return (await self.ask(url, body))[0]
+
+    async def ask(self, url: str, body: bytes) -> tuple[int | str, bytes]:
+        """Post once, at once; returns the answer's status, or the error's name, and its body."""
         headers = {"Content-Type": "application/json; charset=utf-8"}
         try:
             async with self._client.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                return answer.status
+                return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            return type(error).__name__
+            return type(error).__name__, b""

@@ -6,7 +6,7 @@ from typing import Self
 from aiohttp import web
 
 from service.clock import Clock, SystemClock
-from service.simulator.app import create_app
+from service.simulator.app import Cast, all_families, create_app
 from service.simulator.journal import Received
 from service.simulator.scenario import SimulatorOptions
 from service.simulator.stage import Stage
@@ -23,7 +23,10 @@ class Simulator:
     remembers its tasks meanwhile.
     """
 
-    def __init__(self, options: SimulatorOptions | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, options: SimulatorOptions | None = None, clock: Clock | None = None, families: Cast = all_families
+    ) -> None:
+        self._families = families
         self._stage = Stage(options or SimulatorOptions(), clock or SystemClock())
         self._runner: web.AppRunner | None = None
 
@@ -33,7 +36,7 @@ class Simulator:
             raise RuntimeError("the simulator is running already")
         await self._stage.open()
         runner = web.AppRunner(
-            create_app(self._stage),
+            create_app(self._stage, self._families),
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_TIMEOUT_S,

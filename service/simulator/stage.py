@@ -7,7 +7,7 @@ simulator remembers nothing, as after a loss of data.
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -25,12 +25,19 @@ from service.simulator.tasks import RELAY_ID_OFFSET, Snowflakes, Task, TaskTable
 
 MAX_REMEMBERED = 10_000
 
+KeyPlace = Literal["header", "query", "none"]
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RecordedHandler = Callable[[web.Request, Received], Awaitable[web.StreamResponse]]
 
 
 class Creation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a family says about a task that is to be created; `usual_s` is how long such tasks take."""
+    """What a family says about a task that is to be created.
+
+    Attributes:
+        usual_s: How long such tasks take.
+        make_id: Writes the family's kind of id from a number of 18 digits, if it has one of its own.
+    """
 
     operation: str
     path: str
@@ -40,6 +47,7 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True):
     scenario: Scenario
     usual_s: float
     facts: Any
+    make_id: Callable[[str], str] | None = None
 
 
 class Stage:
@@ -78,13 +86,13 @@ class Stage:
         for memory in (self.tasks, self.journal, self.sessions, self._refused_as_busy):
             memory.clear()
 
-    def recorded(self, handler: RecordedHandler) -> Handler:
+    def recorded(self, handler: RecordedHandler, *, key: KeyPlace = "header") -> Handler:
         """Wrap a family's handler: journal, key check, and refusals turned into answers."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             received = self.journal.open(request, self.clock.now())
             try:
-                self._require_key(request)
+                self._require_key(request, key)
                 response = await handler(request, received)
             except Refused as refused:
                 response = refused.response
@@ -93,10 +101,16 @@ class Stage:
 
         return handle
 
-    def _require_key(self, request: web.Request) -> None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not key.strip() or self.options.api_key not in (None, key):
+    def _require_key(self, request: web.Request, place: KeyPlace) -> None:
+        key = _key_of(request, place)
+        if place != "none" and (not key or self.options.api_key not in (None, key)):
             raise Refused(platform_error(HTTPStatus.UNAUTHORIZED, "invalid token", "invalid_api_key", self.ids.next()))
+
+    async def ask(self, url: str, body: Any) -> tuple[int | str, bytes]:
+        """Post JSON to a callback address at once; returns the answer's status, or the error's name, and its body."""
+        if self._poster is None or (refusal := refusal_of(url)):
+            return refusal if self._poster else "closed", b""
+        return await self._poster.ask(url, msgspec.json.encode(body))
 
     def finds_busy(self, scenario: Scenario, key: str) -> bool:
         """Tell whether this submission is one of those that find no free slot, and count it."""
@@ -148,10 +162,11 @@ class Stage:
 
     def _task_of(self, creation: Creation) -> Task:
         now = self.clock.now()
-        native_id = self.ids.next()
+        native_id, make_id = self.ids.next(), creation.make_id
+        public_id = str(int(native_id) + RELAY_ID_OFFSET) if self.options.relay_ids else native_id
         return Task(
-            id=native_id,
-            public_id=str(int(native_id) + RELAY_ID_OFFSET) if self.options.relay_ids else native_id,
+            id=native_id if make_id is None else make_id(native_id),
+            public_id=public_id if make_id is None else make_id(public_id),
             operation=creation.operation,
             path=creation.path,
             base_url=creation.base_url,
@@ -172,3 +187,12 @@ class Stage:
             duration_s = duration_s if fixed_s is None else fixed_s
         lag_s = self.options.lie_s if scenario.callback == "lying" else 0.0
         return duration_s * scenario.duration_factor + lag_s
+
+
+def _key_of(request: web.Request, place: KeyPlace) -> str:
+    if place == "query":
+        return request.query.get("key", "")
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme == "Bearer" and key.strip():
+        return key
+    return request.headers.get("x-api-key") or request.headers.get("x-goog-api-key") or ""
