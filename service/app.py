@@ -15,8 +15,15 @@ from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
 from service.api.deps import Services
 from service.api.openapi import build_document
 from service.api.request_log import RequestLog
+from service.artifacts.fetch import Fetcher
+from service.artifacts.files import Files
+from service.artifacts.links import Links
+from service.artifacts.materials import Materials
+from service.artifacts.upkeep import Upkeep
+from service.artifacts.vault import FolderVault
 from service.clock import Clock, SystemClock
 from service.definitions.catalog import Catalog, load_catalog
+from service.definitions.schema import seconds
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secret
@@ -31,7 +38,9 @@ from service.store.sqlite import SqliteStore
 from service.upstream.client import UpstreamClient
 from service.upstream.transport import Transport
 from service.workers.budget import Budgets
+from service.workers.conductor import FlowWaker
 from service.workers.desk import Desk
+from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
 from service.workers.reconciler import Reconciler
 from service.workers.rescuer import Rescuer
@@ -55,7 +64,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         expire_s: Deadlines.
         deliver_s: Deliveries that wait on their ladder.
         wait_cap_s: Longest wait in one request.
-        resolver: Resolver of webhook hosts; the system's by default.
+        resolver: Resolver of hosts in users' URLs; the system's by default.
     """
 
     submit_s: float = 0.5
@@ -123,6 +132,24 @@ def create_app(
     )
 
 
+class Archive(Struct, frozen=True, kw_only=True):
+    """What Halley keeps bytes with.
+
+    Attributes:
+        vault: The bytes.
+        files: Uploads.
+        links: Links to them.
+        materials: What runs bring along, by mode.
+        upkeep: Deletes what has expired.
+    """
+
+    vault: FolderVault
+    files: Files
+    links: Links
+    materials: dict[Mode, Materials]
+    upkeep: Upkeep
+
+
 class House:
     """Everything the application owns, and the order in which it is opened and closed."""
 
@@ -148,6 +175,8 @@ class House:
         self._is_stopping = is_stopping
         self._is_ready = False
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
+        self.archive: Archive
+        self.live = LiveAnswers()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
@@ -155,7 +184,8 @@ class House:
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(locked(self._settings.data_dir))
             secret = load_secret_key(self._settings.secret_key, self._settings.data_dir)
-            store = SqliteStore(self._settings.database, self._clock)
+            links = Links(secret, self._settings.public_url)
+            store = SqliteStore(self._settings.database, self._clock, sign=links.for_event)
             await store.open()
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
@@ -163,7 +193,9 @@ class House:
             store.listen(metrics.notify)
             store.listen(switchboard.notify)
             guard = EgressGuard(self._settings.egress_allow)
+            self.archive = await self._archive(stack, store, guard, links)
             desk = await self._desk(stack, store, crew, switchboard)
+            store.listen(FlowWaker(desk).notify)
             dispatcher = await self._dispatcher(stack, desk, guard, secret, metrics)
             app.state.services = self._services(store, switchboard, guard, metrics)
             await self._run_sweeps(stack, desk, dispatcher, switchboard)
@@ -180,16 +212,39 @@ class House:
         if key is not None:
             self._announce_key(key)
 
+    async def _archive(
+        self, stack: contextlib.AsyncExitStack, store: SqliteStore, guard: EgressGuard, links: Links
+    ) -> Archive:
+        vault = FolderVault(self._settings.data_dir / "artifacts")
+        await vault.open()
+        fetcher = await stack.enter_async_context(Fetcher(guard, vault, resolver=self._tuning.resolver))
+        files = Files(vault, store, self._clock)
+        bases: dict[Mode, str | None] = {"live": self._settings.public_url}
+        if self._mock is not None:
+            bases["mock"] = self._mock.callback_base
+        return Archive(
+            vault=vault,
+            files=files,
+            links=links,
+            materials={
+                mode: Materials(vault, fetcher, store, files=files, links=links, public_url=base, clock=self._clock)
+                for mode, base in bases.items()
+            },
+            upkeep=Upkeep(store, vault, self._clock),
+        )
+
     async def _desk(
         self, stack: contextlib.AsyncExitStack, store: SqliteStore, crew: Crew, switchboard: Switchboard
     ) -> Desk:
         settings = self._settings
         live = await stack.enter_async_context(Transport(settings.upstream_url, settings.upstream_key))
-        clients: dict[Mode, UpstreamClient] = {"live": UpstreamClient(live, self._clock)}
+        clients: dict[Mode, UpstreamClient] = {
+            "live": UpstreamClient(live, self._clock, self.archive.materials["live"], self.archive.vault)
+        }
         bases: dict[Mode, str | None] = {"live": settings.public_url}
         if self._mock is not None:
             mock = await stack.enter_async_context(Transport(self._mock.url, _MOCK_KEY))
-            clients["mock"] = UpstreamClient(mock, self._clock)
+            clients["mock"] = UpstreamClient(mock, self._clock, self.archive.materials["mock"], self.archive.vault)
             bases["mock"] = self._mock.callback_base
         return Desk(
             store=store,
@@ -197,6 +252,8 @@ class House:
             clients=clients,
             callback_bases=bases,
             budgets=Budgets(self._catalog.providers(), self._clock.now),
+            batches=batches(self._catalog),
+            live=self.live,
             crew=crew,
             clock=self._clock,
             chance=self._chance,
@@ -233,6 +290,10 @@ class House:
             metrics=metrics,
             clock=self._clock,
             log=self._log,
+            vault=self.archive.vault,
+            files=self.archive.files,
+            links=self.archive.links,
+            materials=self.archive.materials,
             upstream_url=settings.upstream_url,
             public_url=settings.public_url,
             can_run_live=settings.upstream_key is not None,
@@ -260,6 +321,15 @@ class House:
         scheduler.start()
         stack.push_async_callback(desk.crew.drain, _DRAIN_S)
         stack.push_async_callback(scheduler.stop)
+
+
+def batches(catalog: Catalog) -> dict[str, tuple[float, int]]:
+    """Return the providers that are asked about many tasks at once: the interval, and how many in one question."""
+    return {
+        name: (seconds(provider.pace.every), provider.query_many.at_most)
+        for name, provider in catalog.providers().items()
+        if provider.query_many is not None
+    }
 
 
 @contextlib.contextmanager

@@ -5,16 +5,18 @@ HalleyError
 ├── CallerError          the request is wrong; change it
 │   ├── InvalidInput     one fault per wrong field, each with its pointer
 │   ├── Unauthorized     no API key, or one that is unknown or revoked
-│   ├── NotFound         no such node, run or callback (for this caller)
+│   ├── Forbidden        the link is expired, or was not made here
+│   ├── NotFound         no such node, run, file or callback (for this caller)
 │   ├── Conflict         the thing exists, but its state forbids what was asked
 │   ├── TooLarge         the body is over the limit
 │   └── UnsupportedMedia the body is in a format that is not understood
 ├── BlockedAddress       the egress guard refused the address behind a user's URL
+├── MediaUnavailable     the media behind a user's URL could not be had
 ├── NotSent              the request never left: it is safe to try again
 ├── Unconfirmed          the request may have been received: never send it again blindly
 ├── DefinitionFaults     node definitions are wrong; every fault is listed
 ├── SettingsError        a setting is wrong; named in one line
-└── StoreError           the database cannot do its work
+└── StoreError           the database or the data folder cannot do its work
 ```
 
 `api/problems.py` is the only place that turns these into HTTP answers.
@@ -75,6 +77,14 @@ class Unauthorized(CallerError):
     title = "An API key is needed"
 
 
+class Forbidden(CallerError):
+    """The link is expired, or its signature is not ours."""
+
+    status = 403
+    code = "auth"
+    title = "The link is not valid"
+
+
 class NotFound(CallerError):
     """There is no such thing for this caller."""
 
@@ -111,6 +121,22 @@ class BlockedAddress(HalleyError):
     """The egress guard refused the address behind a user's URL."""
 
 
+class MediaUnavailable(HalleyError):
+    """The media behind a URL that a user gave could not be had, so nothing was sent upstream.
+
+    Args:
+        why: What went wrong, without the URL's path and query.
+        pointer: The input that holds the URL.
+        retryable: The same may succeed later.
+    """
+
+    def __init__(self, why: str, *, pointer: str = "", retryable: bool = False) -> None:
+        at = f" for {pointer}" if pointer else ""
+        super().__init__(f"the media{at} could not be fetched: {why}; nothing was sent upstream")
+        self.why = why
+        self.retryable = retryable
+
+
 class NotSent(HalleyError):
     """The request never left this machine, so sending it again cannot pay twice."""
 
@@ -124,4 +150,4 @@ class SettingsError(HalleyError):
 
 
 class StoreError(HalleyError):
-    """The database is missing, locked, full, corrupt or of another version."""
+    """The database or the data folder is missing, locked, full, corrupt or of another version."""

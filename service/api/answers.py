@@ -41,7 +41,7 @@ async def run_response(
     more = {"Location": run.status_url} if is_start else {}
     if not run.is_final:
         more["Retry-After"] = str(poll_after_s(run, now))
-    return json_response(view(run, now), status_code, {**more, **(headers or {})})
+    return json_response(view(run, now, services.links.for_answer), status_code, {**more, **(headers or {})})
 
 
 async def _waited(run: Run, services: Services, wait_s: float) -> Run:

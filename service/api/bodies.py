@@ -1,25 +1,20 @@
 """Request bodies into the plain input of a node: JSON, forms and multipart give the same."""
 
-import base64
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
-from litestar import Request
-from litestar.datastructures import State, UploadFile
-from litestar.exceptions import HTTPException
 
-from service.errors import CallerError, Fault, InvalidInput, UnsupportedMedia
+from service.api.multipart import AnyRequest, BrokenBody, Part, parts
+from service.artifacts.intake import Intake
+from service.errors import Fault, InvalidInput, TooLarge, UnsupportedMedia
 
-AnyRequest = Request[Any, Any, State]
+__all__ = ["AnyRequest", "BrokenBody", "is_form", "read_input"]
 
-
-class BrokenBody(CallerError):
-    """The body is not what its content type says."""
-
-    title = "The body cannot be read"
-
-
-_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+PLAIN_LIMIT_BYTES = 64 * 1024 * 1024
+_URLENCODED = "application/x-www-form-urlencoded"
+_MULTIPART = "multipart/form-data"
+_FORMS = (_URLENCODED, _MULTIPART)
 
 
 def is_form(request: AnyRequest) -> bool:
@@ -31,22 +26,40 @@ def _kind(request: AnyRequest) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_input(request: AnyRequest) -> dict[str, Any]:
-    """Return the fields of a body.
+async def read_input(request: AnyRequest, intake: Intake | None = None) -> dict[str, Any]:
+    """Return the fields of a body; a file in it is taken in, and its id is the field's value.
+
+    Args:
+        request: The request.
+        intake: Where files go; without one they are refused.
 
     Raises:
         BrokenBody: It is not what its content type says.
-        InvalidInput: It is JSON, but no object.
+        InvalidInput: It is JSON, but no object; or it holds a file where none is taken.
+        TooLarge: It is over the limit, files aside.
         UnsupportedMedia: Its content type is another one.
     """
-    kind, body = _kind(request), await request.body()
-    if kind in _FORMS and not body.lstrip().startswith(b"{"):  # curl calls JSON a form unless it is told otherwise
-        return await _form(request)
+    kind = _kind(request)
+    if kind == _MULTIPART:
+        return await _multipart(request, intake)
+    body = await _whole(request)
+    if kind == _URLENCODED and not body.lstrip().startswith(b"{"):  # curl calls JSON a form unless told otherwise
+        return _urlencoded(body)
     if not body:
         return {}
-    if kind and kind not in (*_FORMS, "application/json") and not kind.endswith("+json"):
+    if kind and kind not in (_URLENCODED, "application/json") and not kind.endswith("+json"):
         raise UnsupportedMedia("Send application/json, application/x-www-form-urlencoded or multipart/form-data.")
     return _json(body)
+
+
+async def _whole(request: AnyRequest) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > PLAIN_LIMIT_BYTES:
+            raise TooLarge("The body is larger than 64 MB; send large files to POST /v1/files, or as multipart.")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _json(body: bytes) -> dict[str, Any]:
@@ -60,26 +73,36 @@ def _json(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def _form(request: AnyRequest) -> dict[str, Any]:
+def _urlencoded(body: bytes) -> dict[str, Any]:
     try:
-        form = await request.form()
-    except HTTPException as exc:
-        if exc.status_code == BrokenBody.status:
-            raise BrokenBody("The form cannot be read; is the boundary right?") from None
-        raise
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict")
+    except (UnicodeError, ValueError):
+        raise BrokenBody("The form cannot be read: it is not text in UTF-8.") from None
     fields: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        plain = await _data_uri(value) if isinstance(value, UploadFile) else value
-        if plain == "" or plain is None:
-            continue  # an empty form field is one that was not filled in
-        fields[name] = [*_listed(fields[name]), plain] if name in fields else plain
+    for name, value in pairs:
+        _add(fields, name, value)
     return fields
 
 
-async def _data_uri(upload: UploadFile) -> str | None:
-    data = await upload.read()
-    kind = upload.content_type.partition(";")[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}" if data else None
+async def _multipart(request: AnyRequest, intake: Intake | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    async for part in parts(request):
+        value = await part.text(PLAIN_LIMIT_BYTES) if part.filename is None else await _taken(part, intake)
+        _add(fields, part.name, value)
+    return fields
+
+
+async def _taken(part: Part, intake: Intake | None) -> str:
+    if intake is None:
+        message = "no file is taken here; send the value itself"
+        raise InvalidInput((Fault(pointer=f"/{part.name}", code="type", message=message),))
+    return await intake.take(part.chunks(), part.filename)
+
+
+def _add(fields: dict[str, Any], name: str, value: str) -> None:
+    """Add a field; an empty one was not filled in, and one that comes again makes a list."""
+    if value != "":
+        fields[name] = [*_listed(fields[name]), value] if name in fields else value
 
 
 def _listed(value: Any) -> list[Any]:

@@ -8,7 +8,8 @@ from litestar.params import PathParameter
 from service.api.answers import json_response
 from service.api.deps import Using
 from service.api.starts import AnyRequest
-from service.definitions.reader import Answer, decode_body
+from service.definitions.paths import decode_body
+from service.definitions.reader import Answer
 from service.definitions.schema import seconds
 from service.errors import NotFound
 from service.lifecycle.transitions import hinted
@@ -23,11 +24,16 @@ async def receive_callback(request: AnyRequest, token: Token, services: Using) -
     body = await request.body()
     run = await services.store.run_by_token(token)
     node = services.catalog.nodes.get(run.node) if run else None
-    if run is None or node is None or node.provider.callback is None:
+    if run is None or node is None or node.plan.callback is None:
         services.metrics.callbacks.labels("unknown").inc()
         raise NotFound("No run has this callback URL.")
-    reading = node.reader.read("callback", Answer(body=decode_body(body)))
-    now, min_interval_s = services.clock.now(), seconds(node.provider.callback.min_interval)
+    callback, said = node.plan.callback, decode_body(body)
+    if callback.challenge and isinstance(said, dict) and callback.challenge in said:
+        # Upstream tries whether we are who the run says; nothing is told about the task yet.
+        services.log.info("callback.challenged", run=run.id)
+        return json_response({callback.challenge: said[callback.challenge]})
+    reading = node.reader.read("callback", Answer(body=said))
+    now, min_interval_s = services.clock.now(), seconds(callback.min_interval)
     await services.store.record_callback(
         run.id, body, now, lambda current: hinted(current, reading, now, min_interval_s=min_interval_s)
     )

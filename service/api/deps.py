@@ -1,6 +1,6 @@
 """What handlers are given: the services, made once in `app.py` and kept in the application's state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from litestar import Request
 from litestar.datastructures import State
@@ -8,9 +8,14 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from service.api.auth import Caller, KeyRing
+from service.artifacts.files import Files
+from service.artifacts.links import Links
+from service.artifacts.materials import Materials
+from service.artifacts.vault import Vault
 from service.clock import Clock
 from service.definitions.catalog import Catalog
 from service.egress import EgressGuard
+from service.lifecycle.run import Mode
 from service.log import Log
 from service.metrics import Metrics
 from service.store.base import Store
@@ -29,6 +34,10 @@ class Services(Struct, frozen=True, kw_only=True):
         metrics: Counters.
         clock: The time.
         log: Structured log.
+        vault: Bytes that Halley keeps.
+        files: Uploads.
+        links: Makes and checks links to what is in the vault.
+        materials: Make ready what runs bring along, by mode.
         upstream_url: Base URL of the aggregator, shown in previews.
         public_url: Where the outside reaches Halley, if anywhere.
         can_run_live: An upstream key is there.
@@ -46,6 +55,10 @@ class Services(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     clock: Clock
     log: Log
+    vault: Vault
+    files: Files
+    links: Links
+    materials: Mapping[Mode, Materials]
     upstream_url: str
     public_url: str | None
     can_run_live: bool
@@ -53,6 +66,10 @@ class Services(Struct, frozen=True, kw_only=True):
     wait_cap_s: float
     openapi: bytes
     is_ready: Callable[[], bool]
+
+    def materials_of(self, mode: str) -> Materials:
+        """Return what makes ready the materials of a mode; a preview shows a live run's."""
+        return self.materials["mock" if mode == "mock" else "live"]
 
 
 Using = NamedDependency[Services]

@@ -9,12 +9,16 @@ from litestar.params import PathParameter
 from msgspec import Struct
 
 from service.api.answers import json_response, run_response
+from service.api.auth import Caller
 from service.api.deps import CalledBy, Services, Using
 from service.api.starts import AnyRequest, Start, read_start, start_run
 from service.api.urls import base_url
+from service.artifacts.files import FILE_LIMIT_BYTES
+from service.artifacts.intake import Intake
 from service.definitions.catalog import CompiledNode
+from service.definitions.request import FilePart, OutgoingRequest
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = FILE_LIMIT_BYTES + 1024 * 1024  # a file, and what is said beside it
 _MASK = "********"
 
 NodeName = Annotated[str, PathParameter(max_length=200)]
@@ -55,7 +59,7 @@ class PreviewRequest(Struct, frozen=True, kw_only=True):
     method: str
     url: str
     headers: dict[str, str]
-    body: dict[str, Any] | None
+    body: Any
 
 
 class Preview(Struct, frozen=True, kw_only=True):
@@ -87,10 +91,13 @@ async def show_node(
 @post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
 async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, services: Using) -> Response[bytes]:
     """Start a run. The body is the node's input; how to run it stands in the query."""
-    start = await read_start(request, services.catalog.get(node), services)
-    if start.mode == "preview":
-        return json_response(preview(start, services))
-    started = await start_run(start, caller, services, base_url(request, services))
+    async with Intake(services.files, caller.workspace) as intake:
+        start = await read_start(request, services.catalog.get(node), caller, services, intake)
+        if start.mode == "preview":
+            return json_response(await preview(start, caller, services))
+        started = await start_run(start, caller, services, base_url(request, services))
+        if not started.replayed:
+            intake.settle()
     wait_s = wait_wanted_s(request, start, services)
     headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
     return await run_response(started.run, services, wait_s, headers, is_start=True)
@@ -117,28 +124,46 @@ def preferred_wait_s(request: AnyRequest) -> float | None:
     return None
 
 
-def preview(start: Start, services: Services) -> Preview:
-    """Return the exact upstream request, with everything secret masked."""
-    plan = start.node.plan
-    request = plan.build(
-        start.values,
-        callback_url=f"{services.public_url}/v1/callbacks/{_MASK}" if services.public_url else None,
-        external_id="00000000-0000-0000-0000-000000000000",
-    )
-    body = request.body
+async def preview(start: Start, caller: Caller, services: Services) -> Preview:
+    """Return the exact upstream request, with everything secret masked; what it would fetch stays a URL."""
+    materials = services.materials_of("preview")
+    async with materials.ready(start.node, start.values, caller.workspace, fetches=False) as values:
+        request = start.node.plan.build(
+            values,
+            callback_url=f"{services.public_url}/v1/callbacks/{_MASK}" if services.public_url else None,
+            external_id="00000000-0000-0000-0000-000000000000",
+        )
+        shown = _shown_body(request)
     auth = {"Authorization": f"Bearer {_MASK}"} if start.node.provider.auth == "bearer" else {}
-    kind = {"Content-Type": "application/json"} if body is not None else {}
     return Preview(
         mode="preview",
         node=start.node.id,
         request=PreviewRequest(
             method=request.method,
             url=services.upstream_url + request.path,
-            headers={**request.headers, **auth, **kind},
-            body=body,
+            headers={**request.headers, **auth, **_body_type(request)},
+            body=shown,
         ),
         warnings=start.node.warnings(start.values),
     )
+
+
+def _body_type(request: OutgoingRequest) -> dict[str, str]:
+    if request.form is not None:
+        kind = "multipart/form-data" if request.encoding == "multipart" else "application/x-www-form-urlencoded"
+        return {"Content-Type": kind}
+    return {"Content-Type": "application/json"} if request.body is not None else {}
+
+
+def _shown_body(request: OutgoingRequest) -> Any:
+    """Return the body for people: a form as a list of its fields, files in it by name and type."""
+    if request.form is None:
+        return request.body
+    return [[name, _shown_file(value) if isinstance(value, FilePart) else value] for name, value in request.form]
+
+
+def _shown_file(part: FilePart) -> dict[str, str]:
+    return {"filename": part.filename, "content_type": part.mime}
 
 
 def summary(node: CompiledNode) -> NodeSummary:

@@ -86,7 +86,7 @@ async def list_runs(request: AnyRequest, caller: CalledBy, services: Using) -> R
         query = urlencode({**wanted, "limit": limit, "cursor": page[-1].id})
         following = f"{base_url(request, services)}/v1/runs?{query}"
     now = services.clock.now()
-    return json_response(RunList(data=[view(run, now) for run in page], next=following))
+    return json_response(RunList(data=[view(run, now, services.links.for_answer) for run in page], next=following))
 
 
 @get("/v1/runs/{run:str}")
@@ -174,4 +174,4 @@ def _options_of(run: Run) -> dict[str, Any]:
 def _moved(change: Change | None, found: Run, services: Services, rule: str) -> Response[bytes]:
     if change is None:
         raise Conflict(f"{rule}; this one is {found.state}.")
-    return json_response(view(change.run, services.clock.now()))
+    return json_response(view(change.run, services.clock.now(), services.links.for_answer))

@@ -1,5 +1,7 @@
 """A start, from the request to the stored run: everything is checked before anything is kept or sent."""
 
+import asyncio
+import base64
 import hashlib
 import ipaddress
 import re
@@ -17,9 +19,11 @@ from service.api.auth import Caller
 from service.api.bodies import is_form, read_input
 from service.api.deps import Services
 from service.api.parameters import START, ParameterCheck
+from service.artifacts.intake import Intake
 from service.definitions.catalog import CompiledNode
-from service.definitions.inputs import media_values
-from service.definitions.media import shortened
+from service.definitions.inputs import media_values, replaced_media
+from service.definitions.media import data_part, shortened
+from service.definitions.schema import Field
 from service.errors import BlockedAddress, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
@@ -29,6 +33,7 @@ from service.store.base import Idempotency, Started
 AnyRequest = Request[Any, Any, State]
 KEY_PATTERN = r'^(?:"[ !#-~]{1,255}"|[!#-~](?:[ !#-~]{0,253}[!#-~])?)$'
 _parameters = ParameterCheck(START, headers=True)
+_MOST_INLINE_CHARS = 64_000  # longer ones go to the vault, so that nothing large is written to the database
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -54,30 +59,73 @@ class Start(Struct, frozen=True, kw_only=True):
         return str(self.options.get("mode", "live"))
 
 
-async def read_start(request: AnyRequest, node: CompiledNode, services: Services) -> Start:
+async def read_start(
+    request: AnyRequest, node: CompiledNode, caller: Caller, services: Services, intake: Intake
+) -> Start:
     """Check a start request as a whole.
+
+    Args:
+        request: The request.
+        node: What to run.
+        caller: Who starts it.
+        services: The services.
+        intake: Takes in the files that come with it.
 
     Raises:
         Conflict: The mode is not possible here; told before any fault of the input.
         InvalidInput: With every fault of parameters, headers and body at once.
+        NotFound: An upload or artifact that the input names is not there.
     """
     faults: list[Fault] = []
     options = _collect(faults, lambda: _parameters.read(request))
     mode = str(options.get("mode", "live"))
     refuse_impossible(mode, services)
-    raw = await read_input(request)
+    raw = await read_input(request, intake)
     values = _collect(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
     faults += _webhook_faults(options, services)
     key = idempotency_key(request.headers, faults)
+    faults += [] if faults else _misplaced(raw, _media(node, values), intake)
     if faults:
         raise InvalidInput(tuple(faults))
-    return Start(
-        node=node,
-        options=options,
-        values=values,
-        key=key,
-        fingerprint=_fingerprint(node.id, values, {**options, "wait": None}),
-    )
+    await services.materials_of(mode).check(node, values, caller.workspace)
+    fingerprint = _fingerprint(node.id, _hashed(node, values, intake), {**options, "wait": None})
+    if mode != "preview":
+        values = await _lightened(node, values, intake)
+    return Start(node=node, options=options, values=values, key=key, fingerprint=fingerprint)
+
+
+def _media(node: CompiledNode, values: Mapping[str, Any]) -> list[tuple[str, str, Field]]:
+    return [found for name, value in values.items() for found in media_values(value, node.fields[name], f"/{name}")]
+
+
+def _misplaced(raw: Mapping[str, Any], media: list[tuple[str, str, Field]], intake: Intake) -> list[Fault]:
+    """Find files that were sent for fields that take none."""
+    placed = {text for _, text, _ in media}
+    return [
+        Fault(pointer=f"/{name}", code="type", message=f"{name} takes no file; send its value itself")
+        for name, value in raw.items()
+        if any(text in intake.hashes and text not in placed for text in (value if isinstance(value, list) else [value]))
+    ]
+
+
+def _hashed(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:
+    """Return an input in which equal files are equal, whatever ids they were given."""
+    hashes = {
+        pointer: f"sha256:{intake.hashes[text]}"
+        for pointer, text, _ in (_media(node, values) if intake.hashes else ())
+        if text in intake.hashes
+    }
+    return replaced_media(values, hashes)
+
+
+async def _lightened(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:
+    """Return an input whose long Base64 texts are in the vault."""
+    made: dict[str, Any] = {}
+    for pointer, text, _ in _media(node, values):
+        data = data_part(text)
+        if data is not None and len(data) > _MOST_INLINE_CHARS:
+            made[pointer] = await intake.take(await asyncio.to_thread(base64.b64decode, data))
+    return replaced_media(values, made)
 
 
 def _collect(faults: list[Fault], check: Any) -> dict[str, Any]:

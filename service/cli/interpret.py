@@ -10,7 +10,9 @@ from msgspec import Struct
 
 from service.cli.definitions import all_nodes, no_such_node, node_named
 from service.definitions.catalog import Catalog
-from service.definitions.reader import Answer, AnswerReader, As, ReadError, Reading, decode_body
+from service.definitions.error_reader import ReadError
+from service.definitions.paths import decode_body
+from service.definitions.reader import Answer, AnswerReader, As, Reading
 from service.definitions.schema import ErrorCode, UpstreamState
 from service.settings import load_settings
 from service.terminal import print_json

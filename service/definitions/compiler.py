@@ -9,7 +9,7 @@ from service.definitions.conditions import holds
 from service.definitions.inputs import InputCheck
 from service.definitions.loader import Definitions, Loaded
 from service.definitions.reader import AnswerReader
-from service.definitions.request import RequestPlan
+from service.definitions.request import RequestPlan, callback_of
 from service.definitions.schema import Advice, Field, Node, Pace, Provider, Reads, seconds
 
 
@@ -52,6 +52,11 @@ class CompiledNode(Struct, frozen=True, kw_only=True):
         """The node's id."""
         return self.node.node
 
+    @property
+    def is_free(self) -> bool:
+        """Whether it starts and costs nothing, so that it may be sent again whatever became of it."""
+        return self.node.free or self.node.repeat or self.node.kind in ("query", "local")
+
     def warnings(self, values: Mapping[str, Any]) -> list[str]:
         """Return advice for a checked input that is let through."""
         return [each.say for each in self.advice if holds(each.when, self.fields, values)]
@@ -72,9 +77,15 @@ def compile_node(loaded: Loaded[Node], definitions: Definitions) -> CompiledNode
         node=node,
         provider=provider,
         fields=fields,
-        inputs=InputCheck(fields, node.rules, _reserved(provider)),
+        inputs=InputCheck(fields, node.rules, _reserved(node, provider)),
         plan=RequestPlan(node, provider, fields),
-        reader=AnswerReader(node.kind, chain),
+        reader=AnswerReader(
+            node.kind,
+            chain,
+            repeat=node.repeat,
+            collect=node.collect or provider.collect,
+            may_be_empty=node.result == "data",
+        ),
         pace=_pace(provider.pace if node.pace is UNSET else node.pace),
         advice=(*_standing(node), *node.warn, *(w for w in provider.warn if w.when.keys() <= fields.keys())),
     )
@@ -112,12 +123,14 @@ def _standing(node: Node) -> list[Advice]:
     return gone + newer
 
 
-def _reserved(provider: Provider) -> dict[str, str]:
+def _reserved(node: Node, provider: Provider) -> dict[str, str]:
     words = {}
-    if provider.callback:
-        words[provider.callback.field] = "Halley sets it; give `webhook_url` in the query to be told of the end"
+    if callback := callback_of(node, provider):
+        words[callback.field] = "Halley sets it; give `webhook_url` in the query to be told of the end"
     if provider.external_id:
         words[provider.external_id.field] = "Halley sets it; give your own id as `reference` in the query"
+    if any(part in node.inputs for part in ("messages", "prompt")) and node.kind == "direct":
+        words["stream"] = "ask with the header `Accept: text/event-stream` to be answered piece by piece"
     return words
 
 
@@ -150,6 +163,15 @@ def example_of(field: Field) -> Any:
         return [example_of(field.items)] * (field.min_items or 1)
     if field.fields:
         return {name: example_of(member) for name, member in field.fields.items() if member and member.required}
-    return {"string": "text", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}.get(
-        field.type or ""
-    )
+    return _EXAMPLES.get(field.type or "")
+
+
+_EXAMPLES: dict[str, Any] = {
+    "string": "text",
+    "any": "text",
+    "integer": 1,
+    "number": 1.0,
+    "boolean": True,
+    "array": [],
+    "object": {},
+}

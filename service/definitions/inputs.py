@@ -146,12 +146,12 @@ def _alternatives(values: Any) -> str:
 
 
 def _media_message(field: Field) -> str:
-    forms = "a URL that starts with http:// or https://"
-    if set(field.send or ["url"]) != {"url"}:
-        formats = " or ".join(field.formats or ["any"])
-        limit = f", at most {field.max_size}" if field.max_size else ""
-        forms += f", or Base64 (raw or a data URI) of a {formats} file{limit}"
-    return f"must be {forms}"
+    formats = " or ".join(field.formats or ["any"])
+    limit = f", at most {field.max_size}" if field.max_size else ""
+    return (
+        "must be a URL that starts with http:// or https://, "
+        f"Base64 (raw or a data URI) of a {formats} file{limit}, or the id of an upload or artifact"
+    )
 
 
 def native_names(fields: Mapping[str, Field | None]) -> dict[str, str]:
@@ -187,6 +187,21 @@ def media_values(value: Any, field: Field, pointer: str) -> Iterator[tuple[str, 
         for name, member in (field.fields or {}).items():
             if member and name in value:
                 yield from media_values(value[name], member, f"{pointer}/{name}")
+
+
+def replaced_media(values: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an input with the values at these pointers replaced."""
+    return {name: _replaced(value, f"/{name}", made) for name, value in values.items()} if made else dict(values)
+
+
+def _replaced(value: Any, pointer: str, made: Mapping[str, Any]) -> Any:
+    if pointer in made:
+        return made[pointer]
+    if isinstance(value, list):
+        return [_replaced(item, f"{pointer}/{index}", made) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _replaced(member, f"{pointer}/{name}", made) for name, member in value.items()}
+    return value
 
 
 def coerced(value: Any, field: Field) -> Any:

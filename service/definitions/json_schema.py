@@ -43,7 +43,7 @@ def field_schema(field: Field) -> dict[str, Any]:
         schema |= media_schema(field)
     elif field.type == "object" and field.fields:
         schema |= object_schema(_members(field), field.rules or [])
-    else:
+    elif field.type != "any":
         schema["type"] = field.type
     if field.items:
         schema["items"] = field_schema(field.items)
@@ -76,9 +76,7 @@ def description(field: Field) -> str:
 def _media_words(field: Field) -> str:
     formats = f" Formats: {', '.join(field.formats)}." if field.formats else ""
     size = f" At most {field.max_size}." if field.max_size else ""
-    if set(field.send or ["url"]) == {"url"}:
-        return f"A public URL.{formats}{size}"
-    return f"A public URL, Base64, a data URI, or an uploaded file (multipart).{formats}{size}"
+    return f"A URL, Base64, a data URI, an uploaded file, or the id of an upload or artifact.{formats}{size}"
 
 
 def _members(field: Field) -> dict[str, Field]:

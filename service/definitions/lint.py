@@ -4,17 +4,19 @@
 each where it stands in its file; nothing here raises.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from service.definitions.compiler import example_input, node_fields
 from service.definitions.inputs import InputCheck
 from service.definitions.lint_fields import condition_faults, fields_faults, rules_faults
+from service.definitions.lint_reads import reads_faults
 from service.definitions.loader import DefinitionFault, Definitions, Document, Loaded
-from service.definitions.paths import compile_item_path, compile_path, compile_verdict_path
-from service.definitions.request import slots
-from service.definitions.schema import Field, Node, Provider, Reads
+from service.definitions.request import callback_of, slots
+from service.definitions.schema import Ask, AskMany, Collect, Field, Node, Provider
 from service.errors import InvalidInput
+
+_Query = str | Ask | bool | None
 
 _FAMILY = "family"
 _Path = tuple[str | int, ...]
@@ -24,7 +26,7 @@ def lint(definitions: Definitions) -> list[DefinitionFault]:
     """Return everything that is wrong with definitions that were read without a fault, by file and line."""
     faults: list[DefinitionFault] = []
     for dialect in definitions.dialects.values():
-        faults += _reads_faults(dialect.document, (), dialect.value)
+        faults += reads_faults(dialect.document, (), dialect.value)
     for provider in definitions.providers.values():
         faults += _provider_faults(provider, definitions)
     for node in definitions.nodes.values():
@@ -43,16 +45,29 @@ def _provider_faults(loaded: Loaded[Provider], definitions: Definitions) -> Iter
 
 
 def _asking_faults(document: Document, provider: Provider) -> Iterator[DefinitionFault]:
-    yield from _query_faults(document, ("query",), provider.query, "task_id")
+    yield from _following_words(document, provider.query, provider.query_many, provider.collect)
     if provider.external_id:
         path: _Path = ("external_id", "query")
         yield from _query_faults(document, path, provider.external_id.query, "external_id")
 
 
-def _query_faults(document: Document, path: _Path, endpoint: str | None, needed: str) -> Iterator[DefinitionFault]:
-    if endpoint is None:
+def _following_words(
+    document: Document, query: _Query, many: AskMany | None, collect: Collect | None
+) -> Iterator[DefinitionFault]:
+    yield from _query_faults(document, ("query",), query, "task_id")
+    if many is not None:
+        yield from _query_faults(document, ("query_many",), Ask(request=many.request, body=many.body), "task_ids")
+    if collect is not None:
+        known = {"task_id", *collect.slots}
+        for name in sorted({name for name, _ in slots(collect.request)} - known):
+            yield document.fault(("collect",), "slot", f"{{{name}}} cannot be filled here", f"known: {sorted(known)}")
+
+
+def _query_faults(document: Document, path: _Path, query: _Query, needed: str) -> Iterator[DefinitionFault]:
+    if query is None or isinstance(query, bool):
         return
-    names = {name for name, _ in slots(endpoint)}
+    endpoint, body = (query, {}) if isinstance(query, str) else (query.request, query.body)
+    names = {name for name, _ in slots(f"{endpoint} {body}")}
     known = {"path", needed}
     for name in sorted(names - known):
         yield document.fault(path, "slot", f"{{{name}}} cannot be filled here", f"known: {sorted(known)}")
@@ -78,9 +93,8 @@ def _advice_faults(loaded: Loaded[Provider], definitions: Definitions) -> Iterat
 def _node_faults(loaded: Loaded[Node], definitions: Definitions) -> Iterator[DefinitionFault]:
     node, document = loaded.value, loaded.document
     yield from _dialects_known(document, node.answers or [], definitions)
-    yield from _reads_faults(document, ("reads",), node.reads)
-    if node.replaced_by and node.replaced_by not in definitions.nodes:
-        yield document.fault(("replaced_by",), "unknown_node", f"there is no node {node.replaced_by!r}")
+    yield from reads_faults(document, ("reads",), node.reads)
+    yield from _kind_faults(loaded, definitions)
     provider = definitions.providers.get(_provider_of(node))
     if provider is None:
         name = _provider_of(node)
@@ -105,7 +119,7 @@ def _inputs_faults(loaded: Loaded[Node], provider: Provider) -> Iterator[Definit
 
 def _slot_faults(loaded: Loaded[Node], fields: Mapping[str, Field]) -> Iterator[DefinitionFault]:
     node, document = loaded.value, loaded.document
-    for name, holds_slashes in slots(node.submit):
+    for name, holds_slashes in slots(node.submit or ""):
         field = fields.get(name)
         if field is None:
             yield document.fault(("submit",), "slot", f"{{{name}}} is no input of this node")
@@ -125,13 +139,32 @@ def _said(field: Field) -> set[str]:
 
 def _following_faults(loaded: Loaded[Node], provider: Provider) -> Iterator[DefinitionFault]:
     node, document = loaded.value, loaded.document
-    if node.kind == "task" and not (node.query or provider.query):
-        yield document.fault((), "no_query", "a task needs a query, here or in the provider")
-    yield from _query_faults(document, ("query",), node.query, "task_id")
-    own = {provider.callback.field} if provider.callback and node.callback else set()
+    asks = node.query if node.query is not None else provider.query
+    if node.kind == "task" and asks is None and not node.repeat:
+        hint = "say `query: false` where upstream has no way to ask"
+        yield document.fault((), "no_query", "a task needs a query, here or in the provider", hint)
+    yield from _following_words(document, node.query, node.query_many, node.collect)
+    callback = callback_of(node, provider)
+    own = {callback.field} if callback else set()
     own |= {provider.external_id.field} if provider.external_id and node.external_id is True else set()
     for name in sorted(own & node.inputs.keys()):
         yield document.fault(("inputs", name), "reserved", f"{name} is sent by Halley itself")
+
+
+def _kind_faults(loaded: Loaded[Node], definitions: Definitions) -> Iterator[DefinitionFault]:
+    """Find words that the node's kind needs, and nodes named in it that there are not."""
+    node, document = loaded.value, loaded.document
+    needed = {"local": ("table", node.table), "flow": ("steps", node.steps)}.get(node.kind, ("submit", node.submit))
+    if not needed[1]:
+        yield document.fault((), "missing_word", f"a {node.kind} node needs {needed[0]!r}")
+    if node.continues and node.continues not in node.inputs:
+        yield document.fault(("continues",), "unknown_input", f"{node.continues!r} is no input here")
+    named: list[tuple[_Path, str]] = [(("steps", index, "node"), step.node) for index, step in enumerate(node.steps)]
+    named += [(("reads", "next", index, "node"), offer.node) for index, offer in enumerate(node.reads.next)]
+    named += [(("replaced_by",), node.replaced_by)] if node.replaced_by else []
+    for path, name in named:
+        if name not in definitions.nodes:
+            yield document.fault(path, "unknown_node", f"there is no node {name!r}")
 
 
 def _example_faults(loaded: Loaded[Node], fields: Mapping[str, Field]) -> Iterator[DefinitionFault]:
@@ -152,45 +185,6 @@ def _dialects_known(document: Document, names: Sequence[str], definitions: Defin
             yield document.fault(("answers", index), "unknown_dialect", f"there is no dialect {name!r}", known)
 
 
-def _reads_faults(document: Document, path: _Path, reads: Reads) -> Iterator[DefinitionFault]:
-    words: dict[str, str] = {}
-    for state, raws in reads.state.words.items():
-        for index, raw in enumerate(raws):
-            if words.setdefault(raw.strip().casefold(), state) != state:
-                before = words[raw.strip().casefold()]
-                message = f"{raw!r} means {before} already"
-                yield document.fault((*path, "state", "words", state, index), "two_states", message)
-    for place, text, compiles in _all_paths(reads):
-        try:
-            compiles(text)
-        except ValueError as exc:
-            yield document.fault((*path, *place), "path", f"{text!r} is no path: {exc}")
-
-
-def _all_paths(reads: Reads) -> Iterator[tuple[_Path, str, Callable[[str], Any]]]:
-    lists: dict[_Path, Sequence[str]] = {
-        ("id",): reads.id,
-        ("state", "at"): reads.state.at,
-        ("state", "overruled_by"): reads.state.overruled_by,
-        ("progress",): reads.progress,
-        ("text",): reads.text,
-        ("errors", "code"): reads.errors.code,
-        ("errors", "message"): reads.errors.message,
-        ("failure", "message"): reads.failure.message,
-    }
-    lists |= {("data", name): [at] if isinstance(at, str) else at for name, at in reads.data.items()}
-    for place, paths in lists.items():
-        yield from (((*place, index), text, compile_path) for index, text in enumerate(paths))
-    for index, verdict in enumerate(reads.verdict):
-        yield ("verdict", index, "at"), verdict.at, compile_verdict_path
-    for index, rule in enumerate(reads.artifacts):
-        yield ("artifacts", index, "each"), rule.each, compile_path
-        inside = [rule.url] if isinstance(rule.url, str) else rule.url
-        for text in (*inside, rule.id, rule.seconds, rule.milliseconds):
-            if text is not None:
-                yield ("artifacts", index), text, compile_item_path
-
-
 def _fixture_faults(place: str, loaded: Loaded[Any], definitions: Definitions) -> Iterator[DefinitionFault]:
     provider, _, file = place.removesuffix(".yaml").partition("/")
     document = loaded.document
@@ -198,6 +192,10 @@ def _fixture_faults(place: str, loaded: Loaded[Any], definitions: Definitions) -
     if not is_family and f"{provider}.{file}" not in definitions.nodes:
         message = f"there is no node {provider}.{file}"
         yield document.fault((), "unknown_node", message, "name it after its operation, or family.yaml")
+    for index, case in enumerate(loaded.value):
+        for name in case.nodes:
+            if f"{provider}.{name}" not in definitions.nodes:
+                yield document.fault((index, "nodes"), "unknown_node", f"there is no node {provider}.{name}")
     names = [case.name for case in loaded.value]
     for index, name in enumerate(names):
         if name in names[:index]:

@@ -3,11 +3,13 @@
 A path is looked up in a scope: the whole answer, and the object that `unwrap` found in it (`inner`).
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 import jmespath
+import msgspec
 from jmespath.exceptions import JMESPathError
 from msgspec import UNSET, Struct
 
@@ -22,6 +24,14 @@ class Scope(Struct, frozen=True):
 
 
 Lookup = Callable[[Scope], Any]
+
+
+def decode_body(body: bytes) -> Any:
+    """Decode a body: JSON where it is JSON whatever its content type says, else text."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return body.decode("utf-8", "replace")
 
 
 def compile_path(path: str) -> Lookup:
@@ -105,3 +115,12 @@ def as_text(value: Any) -> str:
         return str(value)
     except ValueError:  # more digits than Python writes
         return ""
+
+
+def finite_number(value: Any) -> float | None:
+    """Return a number, or a text that is one, as a float; anything else is None."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -5,17 +5,33 @@ request may be shown and logged as it is.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from service.definitions import media
 from service.definitions.conditions import holds
-from service.definitions.schema import ExternalId, Field, Node, Provider
+from service.definitions.schema import Ask, AskMany, Auth, Callback, ExternalId, Field, Node, Provider, Stream
 
 _SLOT = re.compile(r"\{(\+?)([a-z][a-z0-9_]*)\}")
+
+
+class FilePart(Struct, frozen=True, kw_only=True):
+    """A file in a form: on disk or in memory.
+
+    Attributes:
+        filename: Its name; upstream tells the format from its end.
+        mime: Its media type.
+    """
+
+    filename: str
+    mime: str
+    path: Path | None = None
+    data: bytes | None = None
 
 
 class OutgoingRequest(Struct, frozen=True, kw_only=True):
@@ -26,12 +42,20 @@ class OutgoingRequest(Struct, frozen=True, kw_only=True):
         path: Path and query, relative to the base URL.
         headers: Headers that the provider wants besides authentication.
         body: JSON body, or None.
+        form: Fields of a form instead, in order; several may have one name.
+        encoding: How the form is sent.
+        auth: How the key is shown.
+        host: First label of another host of the aggregator.
     """
 
     method: str
     path: str
     headers: dict[str, str] = {}
-    body: dict[str, Any] | None = None
+    body: Any = None
+    form: tuple[tuple[str, str | FilePart], ...] | None = None
+    encoding: Literal["form", "multipart"] = "form"
+    auth: Auth = "bearer"
+    host: str | None = None
 
 
 def slots(endpoint: str) -> list[tuple[str, bool]]:
@@ -65,28 +89,49 @@ class RequestPlan:
     """
 
     def __init__(self, node: Node, provider: Provider, fields: Mapping[str, Field]) -> None:
-        self._submit = node.submit
-        self._query = node.query or provider.query
-        self._headers = dict(provider.headers)
+        self._submit = node.submit or _NOWHERE
+        self._encoding = node.body
+        self._query = _asking_word(node, provider)
+        self._many = node.query_many or (provider.query_many if node.query is None else None)
+        self.collect = node.collect or provider.collect
+        self._headers = {**provider.headers, **node.headers}
+        self._auth = node.auth or provider.auth
+        self._host = node.host or provider.host
         self._constants = node.constants
-        self._fields = dict(fields)
-        self._in_path = {name for name, _ in slots(node.submit)}
-        self._elsewhere = "body" if node.submit.startswith("POST ") else "query"
-        takes_callback = node.kind == "task" and node.callback and provider.callback
-        self.callback_field = provider.callback.field if takes_callback and provider.callback else None
+        self._fields = {name: field for name, field in fields.items() if not field.local}
+        self._in_path = {name for name, _ in slots(self._submit)}
+        self._elsewhere = "body" if self._submit.startswith("POST ") else "query"
+        self.callback = callback_of(node, provider)
+        self.callback_field = self.callback.field if self.callback else None
         own_id = _external_id(node, provider)
         self.external_id_field = own_id.field if own_id else None
         self._query_by_external_id = own_id.query if own_id else None
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether upstream can be asked about a task."""
+        return self._query is not None
+
+    @property
+    def many(self) -> AskMany | None:
+        """How upstream is asked about many tasks at once, if it can be."""
+        return self._many
+
     def build(
-        self, inputs: Mapping[str, Any], *, callback_url: str | None = None, external_id: str | None = None
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        callback_url: str | None = None,
+        external_id: str | None = None,
+        stream: Stream | None = None,
     ) -> OutgoingRequest:
         """Return the request that starts the operation.
 
         Args:
-            inputs: Checked inputs.
+            inputs: Checked inputs; media may be files already.
             callback_url: Where upstream may report; left out when the node takes none.
             external_id: Our id for the task; left out when the node takes none.
+            stream: Given when the answer is wanted in events.
         """
         places: dict[str, dict[str, Any]] = {
             "body": _copied(self._constants),
@@ -95,26 +140,80 @@ class RequestPlan:
             "path": {},
         }
         for name, field in self._fields.items():
-            value = inputs[name] if name in inputs else self._default(field, inputs)
+            value = self._value(name, inputs)
             if value is not UNSET:
                 place = "path" if name in self._in_path else field.place or self._elsewhere
-                _put(places[place], name, field, sent(value, field))
-        for own, value in ((self.callback_field, callback_url), (self.external_id_field, external_id)):
-            if own and value:
-                _set(places["body"], own, value)
-        return self._assemble(places)
+                _put(places[place], name, field, self._wrapped(sent(value, field), value, field, inputs))
+        self._add_ours(places["body"], callback_url, external_id)
+        if stream is not None:
+            places["body"] |= _copied(stream.send)
+        return self._assemble(places, (stream.submit if stream else None) or self._submit)
+
+    def _value(self, name: str, inputs: Mapping[str, Any]) -> Any:
+        field = self._fields.get(name)
+        if field is None:
+            return UNSET
+        return inputs[name] if name in inputs else self._default(field, inputs)
+
+    def _add_ours(self, body: dict[str, Any], callback_url: str | None, external_id: str | None) -> None:
+        if self.callback and (address := callback_url or self.callback.otherwise):
+            _set(body, self.callback.field, address)
+            body |= self.callback.also
+        if self.external_id_field and external_id:
+            _set(body, self.external_id_field, external_id)
 
     def _default(self, field: Field, inputs: Mapping[str, Any]) -> Any:
         applies = field.default_when is None or holds(field.default_when, self._fields, inputs)
         return field.default if applies else UNSET
 
-    def _assemble(self, places: dict[str, dict[str, Any]]) -> OutgoingRequest:
-        method, path = fill(self._submit, places["path"])
+    def _wrapped(self, value: Any, given: Any, field: Field, inputs: Mapping[str, Any]) -> Any:
+        """Put a value, or each element of a list, inside the shape that upstream wants it in."""
+        if field.wrap is UNSET:
+            return value
+        if isinstance(value, list):
+            elements = zip(value, given if isinstance(given, list) else value, strict=False)
+            return [self._in_shape(field.wrap, each, source, inputs) for each, source in elements]
+        return self._in_shape(field.wrap, value, given, inputs)
+
+    def _in_shape(self, shape: Any, value: Any, given: Any, inputs: Mapping[str, Any]) -> Any:
+        if isinstance(shape, dict):
+            filled = {key: self._in_shape(part, value, given, inputs) for key, part in shape.items()}
+            return {key: part for key, part in filled.items() if part is not UNSET}
+        if isinstance(shape, list):
+            return [self._in_shape(part, value, given, inputs) for part in shape]
+        if not isinstance(shape, str) or not shape.startswith("@"):
+            return shape
+        if shape == "@":
+            return value
+        return media_type(given) if shape == "@mime" else self._value(shape[1:], inputs)
+
+    def _assemble(self, places: dict[str, dict[str, Any]], endpoint: str) -> OutgoingRequest:
+        method, path = fill(endpoint, places["path"])
         if places["query"]:
-            path += ("&" if "?" in path else "?") + urlencode(places["query"])
+            path += ("&" if "?" in path else "?") + urlencode(places["query"], doseq=True)
         headers = self._headers | {name: str(value) for name, value in places["header"].items()}
         body = places["body"] if method == "POST" else None
-        return OutgoingRequest(method=method, path=path, headers=headers, body=body)
+        form = tuple(_form_fields(body)) if body is not None and self._encoding != "json" else None
+        return self._request(
+            method,
+            path,
+            headers=headers,
+            body=body if form is None else None,
+            form=form,
+            encoding="multipart" if self._encoding == "multipart" else "form",
+        )
+
+    def _request(self, method: str, path: str, **words: Any) -> OutgoingRequest:
+        return OutgoingRequest(
+            **{
+                "method": method,
+                "path": path,
+                "headers": self._headers,
+                "auth": self._auth,
+                "host": self._host,
+                **words,
+            }
+        )
 
     def query(self, submit_path: str, task_id: str) -> OutgoingRequest | None:
         """Return the request that asks about a task, or None when upstream offers none.
@@ -123,19 +222,71 @@ class RequestPlan:
             submit_path: Path that the submission was sent to.
             task_id: Upstream's id of the task.
         """
-        values = {"path": submit_path.partition("?")[0], "task_id": task_id}
-        return self._asking(self._query, values)
+        return self._asking(self._query, {"path": submit_path.partition("?")[0], "task_id": task_id})
+
+    def query_many(self, task_ids: Sequence[str]) -> OutgoingRequest | None:
+        """Return the request that asks about many tasks at once, or None when upstream offers none."""
+        if self._many is None:
+            return None
+        asked = Ask(request=self._many.request, body=self._many.body)
+        return self._asking(asked, {"task_ids": list(task_ids)})
+
+    def collecting(self, task_id: str, found: Mapping[str, str]) -> OutgoingRequest | None:
+        """Return the request that brings a result, or None when there is none or something it needs is missing."""
+        values = {"task_id": task_id, **found}
+        if self.collect is None or not {name for name, _ in slots(self.collect.request)} <= values.keys():
+            return None
+        return self._asking(self.collect.request, values)
 
     def query_by_external_id(self, submit_path: str, external_id: str) -> OutgoingRequest | None:
         """Return the request that looks for a task by our own id, or None when upstream offers none."""
         values = {"path": submit_path.partition("?")[0], "external_id": external_id}
         return self._asking(self._query_by_external_id, values)
 
-    def _asking(self, endpoint: str | None, values: Mapping[str, str]) -> OutgoingRequest | None:
-        if endpoint is None:
+    def _asking(self, asked: str | Ask | None, values: Mapping[str, Any]) -> OutgoingRequest | None:
+        if asked is None:
             return None
-        method, path = fill(endpoint, values)
-        return OutgoingRequest(method=method, path=path, headers=self._headers)
+        endpoint, body = (asked, {}) if isinstance(asked, str) else (asked.request, asked.body)
+        joined = {name: ",".join(each) if isinstance(each, list) else each for name, each in values.items()}
+        method, path = fill(endpoint, joined)
+        return self._request(method, path, body=_filled(body, values) if method == "POST" else None)
+
+
+_NOWHERE = "GET /"
+
+
+def callback_of(node: Node, provider: Provider) -> Callback | None:
+    """Return how a node's tasks are called back about, or None."""
+    if node.kind != "task" or node.callback is False:
+        return None
+    return node.callback if isinstance(node.callback, Callback) else provider.callback
+
+
+def _asking_word(node: Node, provider: Provider) -> str | Ask | None:
+    if node.query is False:
+        return None
+    return node.query if isinstance(node.query, str | Ask) else provider.query
+
+
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """Fill the slots in a body: a text that is nothing but a slot becomes the value itself."""
+    if isinstance(value, dict):
+        return {key: _filled(part, values) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, values) for part in value]
+    if isinstance(value, str) and (match := _SLOT.fullmatch(value)) and match[2] in values:
+        return values[match[2]]
+    return value
+
+
+def _form_fields(body: Mapping[str, Any]) -> Iterator[tuple[str, str | FilePart]]:
+    for name, value in body.items():
+        for each in value if isinstance(value, list) else [value]:
+            yield name, each if isinstance(each, FilePart) else _form_text(each)
+
+
+def _form_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _external_id(node: Node, provider: Provider) -> ExternalId | None:
@@ -147,7 +298,7 @@ def _external_id(node: Node, provider: Provider) -> ExternalId | None:
 def sent(value: Any, field: Field) -> Any:
     """Return a value as upstream wants it: converted, renamed within, media in the right form."""
     if field.type == "media":
-        return media.outgoing(value, field)
+        return value if isinstance(value, FilePart) else media.outgoing(value, field)
     if field.items and isinstance(value, list):
         return [sent(item, field.items) for item in value]
     if field.fields and isinstance(value, dict):
@@ -166,7 +317,23 @@ def _number(value: Any) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"string": str, "number": _number}
+def _json_text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"string": str, "number": _number, "json": _json_text}
+
+
+def media_type(given: Any) -> str:
+    """Return the media type of a media value: a file's own, a data URI's, or what its first bytes or its name tell."""
+    if isinstance(given, FilePart):
+        return given.mime
+    text = str(given)
+    if text.startswith("data:"):
+        return text[5:].partition(";")[0]
+    starts = (each.mime for each in media.FORMATS.values() if re.match(each.starts, text))
+    by_name = (each.mime for name, each in media.FORMATS.items() if text.partition("?")[0].lower().endswith(f".{name}"))
+    return next(starts, None) or next(by_name, None) or "application/octet-stream"
 
 
 def _put(target: dict[str, Any], name: str, field: Field, value: Any) -> None:
@@ -174,12 +341,29 @@ def _put(target: dict[str, Any], name: str, field: Field, value: Any) -> None:
         _set(target, path, value)
 
 
-def _set(target: dict[str, Any], path: str, value: Any) -> None:
+def _set(target: Any, path: str, value: Any) -> None:
+    """Set a value at a dotted path; numbers are places in lists, `+` appends, a list element by element."""
     *above, last = path.split(".")
-    for step in above:
-        target = target.setdefault(step, {})
-    target[last] = value
+    for step, following in zip(above, path.split(".")[1:], strict=True):
+        target = _inside(target, step, [] if following == "+" or following.isdecimal() else {})
+    if last == "+":
+        target.extend(value if isinstance(value, list) else [value])
+    elif isinstance(target, list):
+        _inside(target, last, None)
+        target[int(last)] = value
+    else:
+        target[last] = value
 
 
-def _copied(constants: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _copied(value) if isinstance(value, dict) else value for name, value in constants.items()}
+def _inside(target: Any, step: str, empty: Any) -> Any:
+    if isinstance(target, dict):
+        return target.setdefault(step, empty)
+    while len(target) <= int(step):
+        target.append(empty)
+    return target[int(step)]
+
+
+def _copied(constants: Any) -> Any:
+    if isinstance(constants, dict):
+        return {name: _copied(value) for name, value in constants.items()}
+    return [_copied(value) for value in constants] if isinstance(constants, list) else constants

@@ -36,7 +36,7 @@ END_EVENTS: tuple[EventType, ...] = (
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
-    """One result of a run, as users see it.
+    """One result of a run, as it is kept; users see an `ArtifactView` of it.
 
     Attributes:
         id: `art_…`.
@@ -48,6 +48,8 @@ class Artifact(Struct, frozen=True, kw_only=True):
         seconds: Length, where known.
         expires_at: When the URL dies, where known.
         upstream_id: The provider's id of it, which other nodes may ask for.
+        size_bytes: Its size, where known.
+        stored: Halley itself keeps its bytes, under its id.
     """
 
     id: str
@@ -59,6 +61,8 @@ class Artifact(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     expires_at: str | None = None
     upstream_id: str | None = None
+    size_bytes: int | None = None
+    stored: bool = False
 
 
 class UpstreamRef(Struct, frozen=True, kw_only=True):
@@ -96,6 +100,18 @@ class Webhook(Struct, frozen=True, kw_only=True):
     profile: str = "standard"
 
 
+class FlowState(Struct, frozen=True, kw_only=True):
+    """Where a flow stands.
+
+    Attributes:
+        steps: The runs of its steps so far, in order: name of the step and id of the run.
+        left_out: Names of the steps that were left out.
+    """
+
+    steps: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """One execution of a node. Times are epoch seconds.
 
@@ -121,6 +137,9 @@ class Run(Struct, frozen=True, kw_only=True):
         hinted: A final callback waits to be confirmed.
         hinted_task_id: The task that a callback named while the answer to the submission was not there.
         upstream_path: Path that the submission went to.
+        awaits_input: Its task waits until the user calls another node.
+        flow: Where a flow stands; None for all other runs.
+        parent: The flow's run that this one is a step of.
     """
 
     id: str
@@ -161,6 +180,9 @@ class Run(Struct, frozen=True, kw_only=True):
     webhook: Webhook | None = None
     submitted_at: float | None = None
     finished_at: float | None = None
+    awaits_input: bool = False
+    flow: FlowState | None = None
+    parent: str | None = None
 
     @property
     def is_final(self) -> bool:

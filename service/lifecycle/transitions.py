@@ -10,11 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from service.definitions.catalog import CompiledPace
-from service.definitions.reader import ReadError, Reading
+from service.definitions.error_reader import ReadError
+from service.definitions.reader import Reading
 from service.definitions.schema import ErrorCode
 from service.lifecycle.artifacts import numbered
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
-from service.lifecycle.run import Billed, Change, Entry, EventType, Phase, Run, RunError, UpstreamRef
+from service.lifecycle.run import Billed, Change, Entry, EventType, FlowState, Phase, Run, RunError, UpstreamRef
 from service.lifecycle.states import RunState, may_follow
 
 _EVENT_OF: dict[RunState, EventType] = {
@@ -29,6 +30,7 @@ _EVENT_OF: dict[RunState, EventType] = {
 _EMPTY_LOOKS = 2  # a success without results is asked about so often before it is believed
 _CONFIRM_AGAIN_S = (1.0, 2.0, 4.0, 8.0)  # a callback ran ahead of the query it must be confirmed by
 _PROGRESS_EVENT_S = 2.0
+_NOT_YET_VISIBLE_S = 60.0  # for so long "no such task" may only mean that upstream does not show it yet
 
 
 def queued(run: Run) -> Change:
@@ -122,7 +124,9 @@ def _accepted(run: Run, outcome: Accepted, now: float, following: Following) -> 
         upstream_status=reading.raw_status,
         upstream_path=outcome.path,
         progress=reading.progress,
-        due_at=now + wait_s,
+        data=reading.data if reading.awaits_input else None,
+        awaits_input=reading.awaits_input,
+        due_at=None if reading.awaits_input else now + wait_s,
     )
     told = _told(run, started, now, "upstream accepted it", task_id=reading.task_id)
     if reading.state in ("succeeded", "failed", "canceled"):
@@ -148,17 +152,35 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
     """Apply what a poll said about a running task."""
     if run.state != "running":
         return None
+    if reading.may_be_early and reading.error and now - (run.submitted_at or now) < _NOT_YET_VISIBLE_S:
+        return unanswered(run, reading.error, now, following)
     looked = _replace(
-        run, looks=run.looks + 1, looked_at=now, upstream_status=reading.raw_status or run.upstream_status
+        run,
+        looks=run.looks + 1,
+        looked_at=now,
+        upstream_status=reading.raw_status or run.upstream_status,
+        upstream_task_id=run.upstream_task_id or reading.task_id,
     )
     if reading.state == "succeeded":
         return _succeeded(looked, reading, now, following)
     if reading.state == "failed":
         error = reading.error or ReadError(code="generation_failed", message="no reason given", retryable=False)
+        looked = _replace(looked, artifacts=numbered(reading.artifacts, run.id, now))
         return _failed(looked, error, now, phase="generate", billed="unknown", status=None)
     if reading.state == "canceled":
         return _ended(looked, "canceled", now, _error("canceled", "canceled at upstream", "generate", "unknown"))
-    return _still_open(looked, reading, now, following)
+    return _parked(looked, reading, now) if reading.awaits_input else _still_open(looked, reading, now, following)
+
+
+def _parked(run: Run, reading: Reading, now: float) -> Change:
+    """Stop looking at a task that waits for the user; the node that goes on with it has it looked at again."""
+    parked = _replace(run, awaits_input=True, data=reading.data, due_at=None, hinted=False, progress=reading.progress)
+    entry = Entry(at=now, kind="poll", detail={"status": reading.raw_status, "note": "the task waits for input"})
+    wanted = run.webhook is not None and "run.progressed" in run.webhook.events and not run.awaits_input
+    if not wanted:
+        return Change(run=parked, entries=(entry,))
+    told = _replace(parked, sequence=run.sequence + 1, progressed_at=now)
+    return Change(run=told, events=("run.progressed",), entries=(entry,))
 
 
 def _still_open(run: Run, reading: Reading, now: float, following: Following) -> Change:
@@ -169,7 +191,9 @@ def _still_open(run: Run, reading: Reading, now: float, following: Following) ->
     elif hinted:
         hinted, confirms = False, 0
     progress = run.progress if reading.progress is None else max(reading.progress, run.progress or 0.0)
-    again = _replace(run, due_at=now + wait_s, progress=progress, hinted=hinted, confirms=confirms)
+    again = _replace(
+        run, due_at=now + wait_s, progress=progress, hinted=hinted, confirms=confirms, awaits_input=False, data=None
+    )
     detail: dict[str, Any] = {
         "state": reading.state,
         "status": reading.raw_status,
@@ -288,6 +312,39 @@ def expired(run: Run, now: float) -> Change | None:
     return _ended(run, "timed_out", now, error)
 
 
+def flow_advanced(run: Run, flow: FlowState, child: Run, now: float, wait_s: float) -> Change | None:
+    """Note where a flow stands; the end of its step has it looked at sooner than `wait_s`."""
+    if run.state != "running":
+        return None
+    later = _replace(run, flow=flow, due_at=now + wait_s, looked_at=now, upstream_status=flow.steps[-1][0])
+    if run.flow == flow:
+        return Change(run=later)
+    entry = Entry(at=now, kind="state", detail={"step": flow.steps[-1][0], "run": child.id, "state": child.state})
+    return Change(run=later, entries=(entry,))
+
+
+def flow_ended(run: Run, flow: FlowState, last: Run, now: float) -> Change | None:
+    """End a flow whose last step has ended well: its results are the flow's."""
+    if run.state != "running":
+        return None
+    data = {**(last.data or {}), "steps": [{"step": name, "run": run_id} for name, run_id in flow.steps]}
+    filled = _replace(run, flow=flow, artifacts=last.artifacts, text=last.text, data=data, progress=1.0)
+    filled = _replace(filled, upstream_task_id=last.upstream_task_id)
+    return _ended(filled, "succeeded", now, None)
+
+
+def flow_failed(run: Run, step: str, last: Run | None, now: float, reason: str = "") -> Change | None:
+    """End a flow of which a step has not ended well, or cannot be started."""
+    if run.state != "running":
+        return None
+    if reason or last is None or last.error is None:
+        error = _error("invalid_request", reason or f"the step {step} did not succeed", "generate", "unknown")
+    else:
+        error = msgspec.structs.replace(last.error, message=f"step {step} ({last.id}): {last.error.message}")
+    steps = [{"step": name, "run": run_id} for name, run_id in (run.flow or FlowState()).steps]
+    return _ended(_replace(run, data={"steps": steps}), "failed", now, error)
+
+
 def interrupted(run: Run, now: float) -> Change | None:
     """Settle a submission that the process did not live to see the end of."""
     if run.state != "submitting":
@@ -297,7 +354,7 @@ def interrupted(run: Run, now: float) -> Change | None:
 
 
 def _succeeded(run: Run, reading: Reading, now: float, following: Following) -> Change:
-    found = bool(reading.artifacts or reading.text or reading.data) or not following.needs_result
+    found = reading.has_result or not following.needs_result
     if not found and run.empty_looks < _EMPTY_LOOKS:
         wait_s = _CONFIRM_AGAIN_S[run.empty_looks]
         again = _replace(run, empty_looks=run.empty_looks + 1, due_at=now + wait_s)
@@ -308,7 +365,8 @@ def _succeeded(run: Run, reading: Reading, now: float, following: Following) -> 
         return _ended(run, "failed", now, _error("no_output", message, "collect", "unknown"))
     filled = _replace(
         run,
-        artifacts=numbered(reading.artifacts, now),
+        artifacts=numbered(reading.artifacts, run.id, now),
+        awaits_input=False,
         text=reading.text,
         data=reading.data,
         upstream_task_id=run.upstream_task_id or reading.task_id,

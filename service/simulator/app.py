@@ -5,11 +5,26 @@ from collections.abc import Callable
 from aiohttp import web
 
 from service.simulator.aggregator import page
+from service.simulator.audio import Audio
 from service.simulator.control import Control
+from service.simulator.flux import Flux
+from service.simulator.ideogram import Ideogram
+from service.simulator.images import Images
 from service.simulator.journal import Received
 from service.simulator.kling import Kling
+from service.simulator.luma import Luma
+from service.simulator.midjourney import Midjourney
+from service.simulator.minimax import Minimax
+from service.simulator.pika import Pika
+from service.simulator.platform import Platform
+from service.simulator.realtime import Realtime
+from service.simulator.recraft import Recraft
+from service.simulator.replicate import Replicate
 from service.simulator.samples import Samples
 from service.simulator.stage import Stage
+from service.simulator.suno import Suno
+from service.simulator.text import Text
+from service.simulator.udio import Udio
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
@@ -21,9 +36,29 @@ async def _nothing_here(_request: web.Request, _received: Received) -> web.Respo
 Cast = Callable[[Stage], list[web.RouteDef]]
 
 
+_FAMILIES = (
+    Kling,
+    Midjourney,
+    Suno,
+    Udio,
+    Flux,
+    Replicate,
+    Luma,
+    Pika,
+    Minimax,
+    Images,
+    Recraft,
+    Ideogram,
+    Audio,
+    Text,
+    Realtime,
+    Platform,
+)
+
+
 def all_families(stage: Stage) -> list[web.RouteDef]:
     """List the routes of every family."""
-    return Kling(stage).routes()
+    return [route for family in _FAMILIES for route in family(stage).routes()]
 
 
 def create_app(stage: Stage, families: Cast = all_families) -> web.Application:

@@ -313,7 +313,7 @@ async def _form(request: web.Request) -> tuple[Json, dict[str, list[FilePart]]]:
             continue
         data = bytes(await part.read(decode=True))
         if part.filename is None and part.headers.get("Content-Type", "text/plain").startswith("text/plain"):
-            _add(fields, part.name, data.decode())
+            _add(fields, part.name, data.decode("utf-8", "replace"))
         else:
             files.setdefault(part.name, []).append(_file_part(part, data))
     return fields, files

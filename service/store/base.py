@@ -83,6 +83,30 @@ class KeyRecord(Struct, frozen=True, kw_only=True):
     revoked_at: float | None = None
 
 
+class FileRecord(Struct, frozen=True, kw_only=True):
+    """An upload, without its bytes.
+
+    Attributes:
+        id: `file_…`, its name in the vault.
+        workspace: Whose it is.
+        name: File name for people.
+        mime: Media type, told by its first bytes.
+        size_bytes: Its size.
+        sha256: Its hash, in hexadecimal.
+        created_at: When it was taken in.
+        expires_at: When it is deleted.
+    """
+
+    id: str
+    workspace: str
+    name: str
+    mime: str
+    size_bytes: int
+    sha256: str
+    created_at: float
+    expires_at: float
+
+
 class Store(Protocol):
     """Everything that is kept."""
 
@@ -131,6 +155,15 @@ class Store(Protocol):
     async def claim(self, state: RunState, lane: str, now: float, limit: int, lease_s: float) -> list[Run]:
         """Lease due runs for one look at each."""
 
+    async def wake(self, lane: str, task_id: str, now: float) -> int:
+        """Make the runs of a lane due that wait for input to a task; returns how many there were."""
+
+    async def make_due(self, run_id: str, now: float) -> None:
+        """Make a running run due now, unless it is sooner."""
+
+    async def count_running(self, lane: str) -> int:
+        """Count the runs of a lane that upstream works on."""
+
     async def claim_submissions(self, lane: str, now: float, limit: int, decide: Decide) -> list[Run]:
         """Apply `decide` to due queued runs and return those that changed."""
 
@@ -157,3 +190,15 @@ class Store(Protocol):
 
     async def revoke_key(self, name: str, now: float) -> bool:
         """Revoke a key; False when there is no valid one of that name."""
+
+    async def add_file(self, record: FileRecord) -> None:
+        """Keep what is known of an upload."""
+
+    async def file(self, file_id: str) -> FileRecord | None:
+        """Return an upload, expired or not."""
+
+    async def delete_file(self, file_id: str) -> None:
+        """Forget an upload, if it is there."""
+
+    async def expired_files(self, now: float, limit: int) -> list[str]:
+        """Return the ids of uploads whose time is over."""

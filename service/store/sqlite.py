@@ -15,11 +15,12 @@ from service.errors import StoreError
 from service.ids import new_id
 from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import FINAL, RunState
-from service.lifecycle.view import events_of
+from service.lifecycle.view import Sign, events_of
 from service.store.base import (
     Decide,
     Delivery,
     DeliveryResult,
+    FileRecord,
     Idempotency,
     KeyRecord,
     Listener,
@@ -46,11 +47,13 @@ class SqliteStore:
         path: The database file; its folder must exist.
         clock: Tells when events happen.
         checkpoints: False for a guest in a database that another process may be serving.
+        sign: Makes the links to stored artifacts that stand in events.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, checkpoints: bool = True) -> None:
+    def __init__(self, path: Path, clock: Clock, *, checkpoints: bool = True, sign: Sign | None = None) -> None:
         self._path = path
         self._clock = clock
+        self._sign = sign
         self._checkpoints = checkpoints
         self._sql = load_queries("sqlite")
         self._writer = Writer(self._connect_writer)
@@ -231,7 +234,7 @@ class SqliteStore:
     def _tell(self, connection: sqlite3.Connection, change: Change) -> None:
         """Write what is told of a change: events, their deliveries, timeline."""
         now, run = self._clock.now(), change.run
-        for event in events_of(change, now):
+        for event in events_of(change, now, self._sign):
             row = {
                 "id": event.id,
                 "workspace": run.workspace,
@@ -265,6 +268,20 @@ class SqliteStore:
         }
         rows = await self._writer.do(lambda connection: connection.execute(self._sql["runs_claim"], values).fetchall())
         return [_decode_run(row[0]) for row in rows]
+
+    async def wake(self, lane: str, task_id: str, now: float) -> int:
+        """Make the runs of a lane due that wait for input to a task; returns how many there were."""
+        values = {"lane": lane, "task_id": task_id, "now": now}
+        return await self._writer.do(lambda connection: connection.execute(self._sql["runs_wake"], values).rowcount)
+
+    async def make_due(self, run_id: str, now: float) -> None:
+        """Make a running run due now, unless it is sooner."""
+        values = {"id": run_id, "now": now}
+        await self._writer.do(lambda connection: connection.execute(self._sql["run_due"], values))
+
+    async def count_running(self, lane: str) -> int:
+        """Count the runs of a lane that upstream works on."""
+        return int(self._rows("runs_running", lane=lane)[0][0])
 
     async def claim_submissions(self, lane: str, now: float, limit: int, decide: Decide) -> list[Run]:
         """Apply `decide` to due queued runs and return those that changed."""
@@ -354,6 +371,26 @@ class SqliteStore:
         """Revoke a key; False when there is no valid one of that name."""
         values = {"name": name, "now": now}
         return await self._writer.do(lambda c: c.execute(self._sql["key_revoke"], values).rowcount) == 1
+
+    # -- uploads
+
+    async def add_file(self, record: FileRecord) -> None:
+        """Keep what is known of an upload."""
+        values = msgspec.structs.asdict(record)
+        await self._writer.do(lambda connection: connection.execute(self._sql["file_insert"], values))
+
+    async def file(self, file_id: str) -> FileRecord | None:
+        """Return an upload, expired or not."""
+        rows = self._rows("file_get", id=file_id)
+        return FileRecord(**dict(zip(FileRecord.__struct_fields__, rows[0], strict=True))) if rows else None
+
+    async def delete_file(self, file_id: str) -> None:
+        """Forget an upload, if it is there."""
+        await self._writer.do(lambda connection: connection.execute(self._sql["file_delete"], {"id": file_id}))
+
+    async def expired_files(self, now: float, limit: int) -> list[str]:
+        """Return the ids of uploads whose time is over."""
+        return [row[0] for row in self._rows("files_expired", now=now, limit=limit)]
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,8 @@ Was the request perhaps received? `NotSent` says no, so sending again is safe; `
 This is the only room that knows the HTTP client used for it (see docs/decisions/0003-http-client.md).
 """
 
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -12,22 +14,43 @@ import msgspec
 from msgspec import Struct
 from yarl import URL
 
-from service.definitions.request import OutgoingRequest
+from service.definitions.reader import RawBody
+from service.definitions.request import FilePart, OutgoingRequest
 from service.errors import NotSent, Unconfirmed
 from service.settings import Secret
 
 _KEEPALIVE_S = 4.0  # shorter than servers', so that a paid request never meets a connection being closed
 _CONNECT_S = 5.0
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
-_HEADERS = {"Accept": "application/json", "User-Agent": "Halley"}
+_HEADERS = {"User-Agent": "Halley"}
+_SOCKET_OPEN_S = 15.0
+_LABELS = 2
+_FIRST_NON_SUCCESS = 300
 
 
 class WireAnswer(Struct, frozen=True, kw_only=True):
-    """An HTTP answer, read to its end."""
+    """An HTTP answer, read to its end.
+
+    Attributes:
+        body: What came, or nothing when it was kept elsewhere.
+        kept: What was kept elsewhere.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    kept: RawBody | None = None
+
+
+class WireStream(Struct, frozen=True, kw_only=True):
+    """An HTTP answer whose body is still coming."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: AsyncIterator[bytes]
+
+
+Keep = Callable[[AsyncIterator[bytes]], Awaitable[RawBody]]
 
 
 class Transport:
@@ -59,52 +82,149 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, request: OutgoingRequest, *, timeout_s: float, bearer: bool = True) -> WireAnswer:
+    async def send(self, request: OutgoingRequest, *, timeout_s: float, keep: Keep | None = None) -> WireAnswer:
         """Send a request and return its answer; redirects are answers, they are not followed.
+
+        Args:
+            request: The request.
+            timeout_s: Longest wait for the whole answer.
+            keep: Takes the bytes of a successful answer that is neither JSON nor a text.
 
         Raises:
             NotSent: No connection came about.
             Unconfirmed: The request left, and no whole answer came back.
         """
+        accept = "*/*" if keep else "application/json"
+        async with self._opened(request, timeout_s, accept) as response:
+            first = await response.content.readany()
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if keep is not None and _is_file(response, first):
+                kept = await keep(_chunks(first, response))
+                return WireAnswer(status=response.status, headers=headers, body=b"", kept=kept)
+            return WireAnswer(status=response.status, headers=headers, body=await _read(first, response))
+
+    @contextlib.asynccontextmanager
+    async def streaming(self, request: OutgoingRequest, *, timeout_s: float) -> AsyncIterator[WireStream]:
+        """Send a request and hand out its answer as it comes.
+
+        Raises:
+            NotSent: No connection came about.
+            Unconfirmed: The request left, and no whole answer came back.
+        """
+        async with self._opened(request, timeout_s, "text/event-stream") as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            pieces = response.content.iter_any()
+            yield WireStream(status=response.status, headers=headers, pieces=pieces)
+
+    @contextlib.asynccontextmanager
+    async def socket(self, request: OutgoingRequest) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket.
+
+        Raises:
+            NotSent: It was not opened; nothing was started.
+            Unconfirmed: It broke after it was open.
+        """
+        session = self._open_session()
+        url = self._url(request)
+        with _told_apart(_SOCKET_OPEN_S):
+            headers = self._headers(request, "*/*")
+            try:
+                opened = await session.ws_connect(url, headers=headers, max_msg_size=_MAX_ANSWER_BYTES)
+            except aiohttp.WSServerHandshakeError as exc:
+                raise NotSent(f"upstream refused the WebSocket (HTTP {exc.status})") from exc
+        try:
+            with _told_apart(_SOCKET_OPEN_S):
+                yield opened
+        finally:
+            await opened.close()
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self, request: OutgoingRequest, timeout_s: float, accept: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        session = self._open_session()
+        data, content_type = _encoded(request)
+        headers = self._headers(request, accept) | content_type
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
+        with _told_apart(timeout_s):
+            async with session.request(
+                request.method, self._url(request), data=data, headers=headers, allow_redirects=False, timeout=timeout
+            ) as response:
+                yield response
+
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise NotSent("the connection to upstream is closed")
-        headers = dict(request.headers)
-        if bearer and self._key is not None:
+        return self._session
+
+    def _headers(self, request: OutgoingRequest, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, **request.headers}
+        if request.auth == "bearer" and self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.reveal()}"
-        body = None if request.body is None else msgspec.json.encode(request.body)
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
-        try:
-            async with self._session.request(
-                request.method,
-                URL(self._base_url + request.path, encoded=True),
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as response:
-                return WireAnswer(
-                    status=response.status,
-                    headers={name.lower(): value for name, value in response.headers.items()},
-                    body=await _read(response),
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as exc:
-            raise NotSent(f"upstream could not be reached: {_said(exc)}") from exc
-        except TimeoutError as exc:
-            raise Unconfirmed(f"upstream did not answer within {timeout_s:g} s") from exc
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise Unconfirmed(f"the connection to upstream broke: {_said(exc)}") from exc
+        return headers
+
+    def _url(self, request: OutgoingRequest) -> URL:
+        url = URL(_on_host(self._base_url, request.host) + request.path, encoded=True)
+        if request.auth == "query" and self._key is not None:
+            url = url.update_query(key=self._key.reveal())
+        return url
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = await response.content.read(_MAX_ANSWER_BYTES)
-    chunks = [body]
-    size = len(body)
-    while body and size < _MAX_ANSWER_BYTES:
-        body = await response.content.read(_MAX_ANSWER_BYTES - size)
-        chunks.append(body)
-        size += len(body)
+@contextlib.contextmanager
+def _told_apart(timeout_s: float) -> Iterator[None]:
+    """Turn the client's errors into the two that matter."""
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as exc:
+        raise NotSent(f"upstream could not be reached: {_said(exc)}") from exc
+    except TimeoutError as exc:
+        raise Unconfirmed(f"upstream did not answer within {timeout_s:g} s") from exc
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        raise Unconfirmed(f"the connection to upstream broke: {_said(exc)}") from exc
+
+
+def _on_host(base_url: str, host: str | None) -> str:
+    """Return the base URL with another first label; an address or a short name of this machine has none to change."""
+    url = URL(base_url)
+    name = url.host or ""
+    if host is None or name.count(".") < _LABELS or not name.rpartition(".")[2].isalpha():
+        return base_url
+    return str(url.with_host(f"{host}.{name.partition('.')[2]}")).rstrip("/")
+
+
+def _encoded(request: OutgoingRequest) -> tuple[aiohttp.FormData | bytes | None, dict[str, str]]:
+    if request.form is not None:
+        form = aiohttp.FormData(quote_fields=False, default_to_multipart=request.encoding == "multipart")
+        for name, value in request.form:
+            if isinstance(value, FilePart):
+                content = value.path.open("rb") if value.path else value.data
+                form.add_field(name, content, filename=value.filename, content_type=value.mime)
+            else:
+                form.add_field(name, value)
+        return form, {}
+    if request.body is None:
+        return None, {}
+    return msgspec.json.encode(request.body), {"Content-Type": "application/json"}
+
+
+def _is_file(response: aiohttp.ClientResponse, first: bytes) -> bool:
+    """Tell whether an answer is a file, by its type and by its first byte, since types are wrong at times."""
+    kind = response.content_type
+    is_text = kind.startswith("text/") or kind.endswith(("json", "xml"))
+    return response.status < _FIRST_NON_SUCCESS and bool(first) and not is_text and first.lstrip()[:1] not in b"{[<"
+
+
+async def _chunks(first: bytes, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in response.content.iter_any():
+        yield chunk
+
+
+async def _read(first: bytes, response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [first], len(first)
+    while size < _MAX_ANSWER_BYTES and (chunk := await response.content.readany()):
+        chunks.append(chunk)
+        size += len(chunk)
     return b"".join(chunks)
 
 

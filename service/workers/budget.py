@@ -23,6 +23,11 @@ class ProviderBudget:
         self._filled_at = now()
         self._paused_until = 0.0
 
+    @property
+    def open_tasks(self) -> int | None:
+        """How many tasks may be open upstream at once, if that is limited."""
+        return self._limits.open_tasks
+
     def free(self) -> int:
         """Return how many requests may be started now."""
         if self._now() < self._paused_until:

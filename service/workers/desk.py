@@ -13,6 +13,7 @@ from service.log import Log
 from service.store.base import Store
 from service.upstream.client import UpstreamClient
 from service.workers.budget import Budgets
+from service.workers.live import LiveAnswers
 from service.workers.sweep import Crew
 
 
@@ -25,9 +26,11 @@ class Desk(Struct, frozen=True, kw_only=True):
         clients: Upstream by mode.
         callback_bases: Where upstream may call back, by mode; None where it cannot reach us.
         budgets: What the runs of a provider share.
+        batches: Providers that are asked about many tasks at once: how far ahead runs are taken along, and how many.
         crew: Tasks under way.
         clock: The time.
         chance: Source of jitter.
+        live: Who hears answers while they come.
         ring: Rings a sweep by name.
         log: Structured log.
     """
@@ -37,9 +40,11 @@ class Desk(Struct, frozen=True, kw_only=True):
     clients: Mapping[Mode, UpstreamClient]
     callback_bases: Mapping[Mode, str | None]
     budgets: Budgets
+    batches: Mapping[str, tuple[float, int]]
     crew: Crew
     clock: Clock
     chance: random.Random
+    live: LiveAnswers
     ring: Callable[[str], None]
     log: Log
 

@@ -39,24 +39,28 @@ class LaneWorker(ABC):
                 self._starved = True
                 continue
             runs = await self._claim(lane, free)
-            for run in runs:
+            for together in self._groups(runs):
                 budget.begin(query=self.is_query)
-                desk.crew.start(self._work_within_budget(run))
-            more = more or len(runs) == free
+                desk.crew.start(self._work_within_budget(together))
+            more = more or len(runs) >= free
         return more
 
-    async def _work_within_budget(self, run: Run) -> None:
+    async def _work_within_budget(self, runs: list[Run]) -> None:
         try:
-            await self._work(run)
+            await self._work(runs)
         finally:
-            self._desk.budgets.of(run.lane).end()
+            self._desk.budgets.of(runs[0].lane).end()
             if self._starved:
                 self._desk.ring(self.name)
+
+    def _groups(self, runs: list[Run]) -> list[list[Run]]:
+        """Put runs together that are worked on by one request."""
+        return [[run] for run in runs]
 
     @abstractmethod
     async def _claim(self, lane: str, limit: int) -> list[Run]:
         """Take due runs so that no other pass works on them."""
 
     @abstractmethod
-    async def _work(self, run: Run) -> None:
-        """Do the work on one run."""
+    async def _work(self, runs: list[Run]) -> None:
+        """Do the work on runs that belong together."""

@@ -1,27 +1,70 @@
-"""Asks upstream about running tasks when their time has come."""
+"""Asks upstream about running tasks when their time has come: one by one, or many in one question."""
+
+from itertools import islice
 
 from service.definitions.catalog import CompiledNode
+from service.definitions.schema import AskMany
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import observed, unanswered
 from service.upstream.client import Asked
+from service.workers.conductor import Conductor
+from service.workers.desk import Desk
 from service.workers.lanes import LaneWorker
 
 _LEASE_S = 60.0
 
 
 class Poller(LaneWorker):
-    """Looks at running tasks."""
+    """Looks at running tasks, and at flows."""
 
     name = "poll"
     state = "running"
 
-    async def _claim(self, lane: str, limit: int) -> list[Run]:
-        return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, _LEASE_S)
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._conductor = Conductor(desk)
 
-    async def _work(self, run: Run) -> None:
+    async def _claim(self, lane: str, limit: int) -> list[Run]:
+        """Claim what is due; where one question asks about many, what is due within an interval is taken along."""
+        desk, now = self._desk, self._desk.clock.now()
+        ahead_s, at_most = desk.batches.get(lane.rpartition(":")[2], (0.0, 1))
+        return await desk.store.claim(self.state, lane, now + ahead_s, limit * at_most, _LEASE_S)
+
+    def _groups(self, runs: list[Run]) -> list[list[Run]]:
+        groups: list[list[Run]] = []
+        together: dict[int, tuple[AskMany, list[Run]]] = {}
+        for run in runs:
+            node = self._desk.node(run)
+            many = node.plan.many if node is not None and run.upstream_task_id is not None else None
+            if many is None:
+                groups.append([run])
+            else:
+                together.setdefault(id(many), (many, []))[1].append(run)
+        for many, members in together.values():
+            rest = iter(members)
+            while batch := list(islice(rest, many.at_most)):
+                groups.append(batch)
+        return groups
+
+    async def _work(self, runs: list[Run]) -> None:
+        first, node = runs[0], self._desk.node(runs[0])
+        if node is None:
+            self._desk.log.warning("poll.impossible", run=first.id, node=first.node)
+        elif node.node.kind == "flow":
+            await self._conductor.advance(first, node)
+        elif len(runs) > 1:
+            asked = await self._desk.clients[first.mode].ask_many(node, runs)
+            for run in runs:
+                await self._hear(run, asked.get(run.id))
+        else:
+            await self._hear(first, await self._ask(first, node))
+
+    async def _ask(self, run: Run, node: CompiledNode) -> Asked | None:
+        return await self._desk.clients[run.mode].ask(node, run, lambda: self._desk.store.run_input(run.id))
+
+    async def _hear(self, run: Run, asked: Asked | None) -> None:
         desk, node = self._desk, self._desk.node(run)
-        asked = None if node is None else await self._ask(run, node)
-        if node is None or asked is None:
+        if asked is None or node is None:
             desk.log.warning("poll.impossible", run=run.id, node=run.node)
             return
         if asked.retry_after_s:
@@ -29,11 +72,6 @@ class Poller(LaneWorker):
         if not asked.reading.known_status:
             desk.log.warning("poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status)
         await desk.store.change(run.id, lambda current: self._apply(current, node, asked))
-
-    async def _ask(self, run: Run, node: CompiledNode) -> Asked | None:
-        if run.upstream_task_id is None or run.upstream_path is None:
-            return None
-        return await self._desk.clients[run.mode].ask(node, run.upstream_path, run.upstream_task_id)
 
     def _apply(self, run: Run, node: CompiledNode, asked: Asked) -> Change | None:
         desk, reading = self._desk, asked.reading

@@ -17,11 +17,12 @@ class Reconciler(LaneWorker):
     async def _claim(self, lane: str, limit: int) -> list[Run]:
         return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, _LEASE_S)
 
-    async def _work(self, run: Run) -> None:
+    async def _work(self, runs: list[Run]) -> None:
+        (run,) = runs
         desk, node, asked = self._desk, self._desk.node(run), None
         if node is not None and run.upstream_path:
             client = desk.clients[run.mode]
-            asked = await client.ask_by_external_id(node, run.upstream_path, run.external_id)
+            asked = await client.ask_by_external_id(node, run)
         await desk.store.change(run.id, lambda current: self._apply(current, asked))
 
     def _apply(self, run: Run, asked: Asked | None) -> Change | None:

@@ -1,8 +1,11 @@
 """Sends queued runs upstream, once each: `submitting` is committed before the first byte leaves."""
 
+from typing import Any
+
 from service.definitions.catalog import CompiledNode
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import (
+    Accepted,
     Refused,
     SubmissionOutcome,
     Unknown,
@@ -11,6 +14,9 @@ from service.lifecycle.transitions import (
     undefined,
 )
 from service.workers.lanes import LaneWorker
+
+_CROWDED = ("rate_limited", "upstream_busy")
+_CROWDED_PAUSE_S = 1.0  # others of the lane would meet the same refusal
 
 
 class Submitter(LaneWorker):
@@ -21,35 +27,46 @@ class Submitter(LaneWorker):
     is_query = False
 
     async def _claim(self, lane: str, limit: int) -> list[Run]:
-        claimed = await self._desk.store.claim_submissions(lane, self._desk.clock.now(), limit, self._begun)
+        desk = self._desk
+        most = desk.budgets.of(lane).open_tasks
+        if most is not None:
+            limit = min(limit, max(most - await desk.store.count_running(lane), 0))
+        if not limit:
+            return []
+        claimed = await desk.store.claim_submissions(lane, desk.clock.now(), limit, self._begun)
         return [run for run in claimed if run.state == "submitting"]
 
     def _begun(self, run: Run) -> Change | None:
         now = self._desk.clock.now()
         return submission_begun(run, now) if self._desk.node(run) else undefined(run, now)
 
-    async def _work(self, run: Run) -> None:
+    async def _work(self, runs: list[Run]) -> None:
+        (run,) = runs
         desk, node = self._desk, self._desk.catalog.nodes[run.node]
-        outcome = await self._outcome(run, node)
-        if isinstance(outcome, Refused) and outcome.retry_after_s:
-            desk.budgets.of(run.lane).pause(outcome.retry_after_s)
+        inputs = await desk.store.run_input(run.id)
+        outcome = await self._outcome(run, node, inputs)
+        if isinstance(outcome, Refused) and outcome.error.code in _CROWDED:
+            desk.budgets.of(run.lane).pause(outcome.retry_after_s or _CROWDED_PAUSE_S)
         following, now = desk.following(run, node), desk.clock.now()
         await desk.store.change(run.id, lambda current: submission_ended(current, outcome, now, following))
+        if isinstance(outcome, Accepted) and node.node.continues:
+            await desk.store.wake(run.lane, str(inputs.get(node.node.continues, "")), now)
+            desk.ring("poll")
         self._tell(run, outcome)
 
-    async def _outcome(self, run: Run, node: CompiledNode) -> SubmissionOutcome:
-        desk = self._desk
+    async def _outcome(self, run: Run, node: CompiledNode, inputs: dict[str, Any]) -> SubmissionOutcome:
+        desk, listener = self._desk, self._desk.live.of(run.id)
         try:
             return await desk.clients[run.mode].submit(
-                node,
-                await desk.store.run_input(run.id),
-                callback_url=desk.callback_url(run, node),
-                external_id=run.external_id,
+                node, run, inputs, callback_url=desk.callback_url(run, node), listener=listener
             )
         except Exception as exc:
             # Whatever went wrong here, bytes may have left: the one thing never to do is to send again.
             desk.log.exception("submission.broke", run=run.id)
             return Unknown(reason=f"the submission broke: {type(exc).__name__}", path=run.upstream_path or "")
+        finally:
+            if listener is not None:
+                listener.end()
 
     def _tell(self, run: Run, outcome: SubmissionOutcome) -> None:
         facts = {"run": run.id, "node": run.node, "attempt": run.attempts, "mode": run.mode}

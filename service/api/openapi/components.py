@@ -19,10 +19,12 @@ _WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
 _PROBLEMS = {
     400: ("BadRequest", "The request cannot be read."),
     401: ("Unauthorized", "No API key was sent, or one that is unknown or revoked."),
+    403: ("Forbidden", "The link is expired, or was not made by this Halley."),
     404: ("NotFound", "There is no such thing for this caller."),
     409: ("Conflict", "The present state of the run or of the service forbids it."),
     413: ("TooLarge", "The body is larger than the route takes."),
     415: ("UnsupportedMedia", "The body is in a format that is not understood."),
+    416: ("NoSuchRange", "The range lies beyond the end."),
     422: (
         "InvalidInput",
         "Something is missing, unknown or out of its limits; `errors` has an entry per fault.",
@@ -91,6 +93,12 @@ def _in_path(catalog: Catalog) -> dict[str, Any]:
             "Unguessable, one per run.",
             {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,100}$"},
         ),
+        "file_id": ("file", "Id of the upload.", {"type": "string", "pattern": "^file_[0-9a-z]{26}$"}),
+        "artifact_id": (
+            "artifact",
+            "Id of the artifact, or of an upload.",
+            {"type": "string", "pattern": "^(?:art_[0-9a-z]{26}[0-9]{2,3}|file_[0-9a-z]{26})$"},
+        ),
     }
     return {
         name: {"name": slot, "in": "path", "required": True, "description": about, "schema": schema}
@@ -109,7 +117,20 @@ def _parameters() -> dict[str, Any]:
             "schema": {"type": "string"},
             "example": "wait=10",
         },
+        "expires": _of_link("expires", "When the link dies, in epoch seconds.", "^[0-9]{1,12}$"),
+        "signature": _of_link("signature", "Makes the link good without an API key.", "^[0-9a-f]{64}$"),
+        "Range": {
+            "name": "Range",
+            "in": "header",
+            "description": "One range of bytes, such as `bytes=0-1023`; anything else is answered with the whole.",
+            "schema": {"type": "string"},
+        },
     }
+
+
+def _of_link(name: str, about: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "query", "description": f"Part of a signed link. {about}", "schema": schema}
 
 
 def _query(name: str, field: Field) -> dict[str, Any]:

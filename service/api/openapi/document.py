@@ -21,6 +21,7 @@ answer carries `X-Request-Id`.
 _TAGS = {
     "nodes": "The catalogue.",
     "runs": "Executions of nodes, and what an operator can do with them.",
+    "files": "Uploads, and the bytes of what Halley keeps.",
     "callbacks": "Where providers report.",
     "operations": "Liveness, readiness, metrics, this document.",
 }

@@ -58,7 +58,7 @@ def node_operation(node: CompiledNode) -> dict[str, Any]:
         "responses": {
             "200": ref("responses", "Ended"),
             "202": ref("responses", "Started"),
-            **problem_refs(400, 401, 409, 413, 415, 422, 503),
+            **problem_refs(400, 401, 404, 409, 413, 415, 422, 503),
         },
         "callbacks": {"events": ref("callbacks", "RunEvents")},
         **({"deprecated": True} if node.node.withdrawn else {}),

@@ -11,6 +11,8 @@ from service.api.parameters import LIST
 from service.api.runs import ADOPT
 from service.definitions.json_schema import object_schema
 
+_OF_FILES = ("show_file", "delete_file")
+
 
 class Route(Struct, frozen=True, kw_only=True):
     """A row of the table.
@@ -26,6 +28,7 @@ class Route(Struct, frozen=True, kw_only=True):
         body: Request body.
         errors: Error answers that can occur.
         needs_key: Whether an API key is needed.
+        answers: The good answers, where they are no JSON of status 200.
     """
 
     at: str
@@ -38,6 +41,7 @@ class Route(Struct, frozen=True, kw_only=True):
     body: dict[str, Any] | None = None
     errors: tuple[int, ...] = ()
     needs_key: bool = True
+    answers: dict[str, Any] | None = None
 
 
 _ANY_BODY = {"content": json_content({})}
@@ -46,12 +50,42 @@ _ADOPT_BODY = {
     "content": json_content(object_schema(ADOPT, ()), example={"task_id": ADOPT["task_id"].example}),
 }
 _RECEIVED = {"type": "object", "properties": {"received": {"const": True}}, "required": ["received"]}
+_BINARY = {"type": "string", "format": "binary"}
+_FILE_BODY = {
+    "required": True,
+    "description": "The file, alone or as the part `file` of a form; 512 MB at most.",
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"file": _BINARY | {"minLength": 1}}, "required": ["file"]}
+        },
+        "application/octet-stream": {"schema": _BINARY | {"minLength": 1}},
+    },
+}
+_UPLOADED = {
+    "description": "Taken in.",
+    "headers": {
+        "Location": {
+            "description": "URL of what is known of the upload.",
+            "required": True,
+            "schema": {"type": "string"},
+        }
+    },
+    "content": json_content(schema_ref("FileView")),
+    "links": {name: {"operationId": name, "parameters": {"file": "$response.body#/id"}} for name in _OF_FILES},
+}
+_BYTES = {"content": {"*/*": {"schema": _BINARY}}}
+_SENT: dict[str, dict[str, Any]] = {
+    "200": {"description": "The bytes.", **_BYTES},
+    "206": {"description": "The part of them that `Range` asks for.", **_BYTES},
+    "302": {"description": "Upstream keeps them, at `Location`; only told to who has an API key."},
+    "304": {"description": "They are what `If-None-Match` names."},
+}
 _MOVE_ERRORS = (400, 401, 404, 409, 503)
 
 
 def routes() -> tuple[Route, ...]:
     """Return the table."""
-    return (*_nodes(), *_runs(), *_moves(), *_others())
+    return (*_nodes(), *_runs(), *_moves(), *_files(), *_artifacts(), *_others())
 
 
 def _nodes() -> tuple[Route, ...]:
@@ -156,6 +190,69 @@ def _moves() -> tuple[Route, ...]:
     )
 
 
+def _files() -> tuple[Route, ...]:
+    return (
+        Route(
+            at="POST /v1/files",
+            id="upload_file",
+            tag="files",
+            summary="Upload a file",
+            about="Inputs take its id wherever they take a file. It is kept for 7 days.",
+            gives=None,
+            body=_FILE_BODY,
+            answers={"201": _UPLOADED},
+            errors=(400, 401, 413, 422, 503),
+        ),
+        Route(
+            at="GET /v1/files/{file}",
+            id="show_file",
+            tag="files",
+            summary="Show what is known of an upload",
+            gives=schema_ref("FileView"),
+            takes=("file_id",),
+            errors=(400, 401, 404, 503),
+        ),
+        Route(
+            at="DELETE /v1/files/{file}",
+            id="delete_file",
+            tag="files",
+            summary="Delete an upload",
+            about="Doing it again changes nothing.",
+            gives=None,
+            takes=("file_id",),
+            answers={"204": {"description": "It is gone."}},
+            errors=(400, 401, 503),
+        ),
+    )
+
+
+def _artifacts() -> tuple[Route, ...]:
+    takes = ("artifact_id", "expires", "signature", "Range")
+    return tuple(
+        Route(
+            at=f"{method} /v1/artifacts/{{artifact}}",
+            id=name,
+            tag="files",
+            summary=summary,
+            about="By a signed link, as runs and uploads show them, or by an API key.",
+            gives=None,
+            takes=takes,
+            answers=answers,
+            errors=errors,
+        )
+        for method, name, summary, answers, errors in (
+            ("GET", "send_artifact", "Give the bytes of an artifact or upload", _SENT, (400, 401, 403, 404, 416, 503)),
+            (
+                "HEAD",
+                "describe_artifact",
+                "Give only the headers of these bytes",
+                {status: {"description": each["description"]} for status, each in _SENT.items() if status != "206"},
+                (400, 401, 403, 404, 503),
+            ),
+        )
+    )
+
+
 def _others() -> tuple[Route, ...]:
     health = schema_ref("Health")
     table = (
@@ -208,6 +305,8 @@ def operation(route: Route) -> dict[str, Any]:
 
 
 def _good(route: Route) -> Mapping[str, Any]:
+    if route.answers is not None:
+        return route.answers
     if route.gives is None:
         return {"202": ref("responses", "Started")}
     media_type = "text/plain" if route.id == "metrics" else "application/json"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.definitions.catalog import load_catalog
 from service.definitions.compiler import CompiledNode
-from service.definitions.reader import Answer, Reading, decode_body
+from service.definitions.paths import decode_body
+from service.definitions.reader import Answer, Reading
 
 Build = Callable[..., CompiledNode]
 CATALOG = load_catalog()

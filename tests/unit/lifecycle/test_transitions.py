@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.definitions.catalog import CompiledPace
-from service.definitions.reader import ReadArtifact, ReadError, Reading
+from service.definitions.error_reader import ReadError
+from service.definitions.reader import Reading
+from service.definitions.results import ReadArtifact
 from service.lifecycle import transitions as rules
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
 from service.lifecycle.run import Run, RunError, Webhook

@@ -19,6 +19,7 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_due ON runs (state, due_at, lane) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_deadline ON runs (deadline_at) WHERE deadline_at IS NOT NULL;
+CREATE INDEX runs_parked ON runs (lane) WHERE state = 'running' AND due_at IS NULL;
 CREATE INDEX runs_workspace ON runs (workspace, id);
 
 CREATE TABLE run_inputs (
@@ -85,3 +86,15 @@ CREATE TABLE api_keys (
     created_at REAL NOT NULL,
     revoked_at REAL
 ) WITHOUT ROWID;
+
+CREATE TABLE files (
+    id TEXT PRIMARY KEY,
+    workspace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    mime TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX files_expired ON files (expires_at);

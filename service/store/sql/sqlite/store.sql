@@ -40,6 +40,17 @@ WHERE id IN (SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_a
              ORDER BY due_at LIMIT :limit)
 RETURNING doc;
 
+-- name: runs_wake
+-- Few runs wait for input at a time; `runs_parked` holds no others.
+UPDATE runs SET due_at = :now WHERE state = 'running' AND due_at IS NULL AND lane = :lane
+  AND doc ->> '$.upstream_task_id' = :task_id;
+
+-- name: run_due
+UPDATE runs SET due_at = :now WHERE id = :id AND state = 'running' AND due_at > :now;
+
+-- name: runs_running
+SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
+
 -- name: runs_expired
 SELECT doc, version FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
 
@@ -114,3 +125,16 @@ SELECT id, name, workspace, hint, created_at, revoked_at FROM api_keys ORDER BY 
 
 -- name: key_revoke
 UPDATE api_keys SET revoked_at = :now WHERE name = :name AND revoked_at IS NULL;
+
+-- name: file_insert
+INSERT INTO files (id, workspace, name, mime, size_bytes, sha256, created_at, expires_at)
+VALUES (:id, :workspace, :name, :mime, :size_bytes, :sha256, :created_at, :expires_at);
+
+-- name: file_get
+SELECT id, workspace, name, mime, size_bytes, sha256, created_at, expires_at FROM files WHERE id = :id;
+
+-- name: file_delete
+DELETE FROM files WHERE id = :id;
+
+-- name: files_expired
+SELECT id FROM files WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit;
