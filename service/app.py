@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from service.api import surface
 from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
-from service.api.deps import Services
+from service.api.deps import RelayLimits, Services
 from service.api.openapi import build_document
 from service.api.request_log import RequestLog
+from service.artifacts.examples import ExampleFetcher, Fetches
 from service.artifacts.fetch import Fetcher
 from service.artifacts.files import Files
 from service.artifacts.links import Links
@@ -27,7 +28,7 @@ from service.definitions.schema import seconds
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secret
-from service.egress import EgressGuard
+from service.egress import EgressGuard, parse_networks
 from service.errors import SettingsError
 from service.lifecycle.run import Mode
 from service.log import Log
@@ -52,6 +53,7 @@ from service.workers.switchboard import Switchboard
 _DRAIN_S = 6.0  # after the 3 s that requests under way are given; a stop takes 10 s at most
 _WAIT_CAP_S = 25.0
 _MOCK_KEY = Secret("mock-key")
+_THIS_MACHINE = parse_networks("127.0.0.0/8, ::1")
 
 
 class Tuning(Struct, frozen=True, kw_only=True):
@@ -64,6 +66,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
         expire_s: Deadlines.
         deliver_s: Deliveries that wait on their ladder.
         wait_cap_s: Longest wait in one request.
+        keep_alive_s: Longest silence in a stream of events.
+        relay_limits: How long a relayed WebSocket may be open.
         resolver: Resolver of hosts in users' URLs; the system's by default.
     """
 
@@ -73,6 +77,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
     expire_s: float = 1.0
     deliver_s: float = 0.5
     wait_cap_s: float = _WAIT_CAP_S
+    keep_alive_s: float = 10.0
+    relay_limits: RelayLimits = RelayLimits()
     resolver: AbstractResolver | None = None
 
 
@@ -197,7 +203,7 @@ class House:
             desk = await self._desk(stack, store, crew, switchboard)
             store.listen(FlowWaker(desk).notify)
             dispatcher = await self._dispatcher(stack, desk, guard, secret, metrics)
-            app.state.services = self._services(store, switchboard, guard, metrics)
+            app.state.services = self._services(desk, switchboard, guard, metrics)
             await self._run_sweeps(stack, desk, dispatcher, switchboard)
             self._is_ready = True
             try:
@@ -217,18 +223,19 @@ class House:
     ) -> Archive:
         vault = FolderVault(self._settings.data_dir / "artifacts")
         await vault.open()
-        fetcher = await stack.enter_async_context(Fetcher(guard, vault, resolver=self._tuning.resolver))
         files = Files(vault, store, self._clock)
-        bases: dict[Mode, str | None] = {"live": self._settings.public_url}
+        fetcher = await stack.enter_async_context(Fetcher(guard, vault, resolver=self._tuning.resolver))
+        ways: dict[Mode, tuple[Fetches, str | None]] = {"live": (fetcher, self._settings.public_url)}
         if self._mock is not None:
-            bases["mock"] = self._mock.callback_base
+            local = await stack.enter_async_context(Fetcher(EgressGuard(_THIS_MACHINE), vault))
+            ways["mock"] = (ExampleFetcher(fetcher, local, self._mock.url), self._mock.callback_base)
         return Archive(
             vault=vault,
             files=files,
             links=links,
             materials={
-                mode: Materials(vault, fetcher, store, files=files, links=links, public_url=base, clock=self._clock)
-                for mode, base in bases.items()
+                mode: Materials(vault, way, store, files=files, links=links, public_url=base, clock=self._clock)
+                for mode, (way, base) in ways.items()
             },
             upkeep=Upkeep(store, vault, self._clock),
         )
@@ -279,13 +286,15 @@ class House:
             log=self._log,
         )
 
-    def _services(self, store: SqliteStore, switchboard: Switchboard, guard: EgressGuard, metrics: Metrics) -> Services:
-        settings = self._settings
+    def _services(self, desk: Desk, switchboard: Switchboard, guard: EgressGuard, metrics: Metrics) -> Services:
+        settings, store = self._settings, desk.store
         return Services(
             store=store,
             catalog=self._catalog,
             keys=KeyRing(store, settings.api_key, self._clock),
             switchboard=switchboard,
+            live=desk.live,
+            clients=desk.clients,
             guard=guard,
             metrics=metrics,
             clock=self._clock,
@@ -299,6 +308,8 @@ class House:
             can_run_live=settings.upstream_key is not None,
             can_run_mock=self._mock is not None,
             wait_cap_s=self._tuning.wait_cap_s,
+            keep_alive_s=self._tuning.keep_alive_s,
+            relay_limits=self._tuning.relay_limits,
             openapi=build_document(self._catalog),
             is_ready=lambda: self._is_ready and not self._is_stopping(),
         )

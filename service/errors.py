@@ -13,6 +13,7 @@ HalleyError
 ├── BlockedAddress       the egress guard refused the address behind a user's URL
 ├── MediaUnavailable     the media behind a user's URL could not be had
 ├── NotSent              the request never left: it is safe to try again
+│   └── SocketRefused    upstream answered the handshake of a WebSocket with an error
 ├── Unconfirmed          the request may have been received: never send it again blindly
 ├── DefinitionFaults     node definitions are wrong; every fault is listed
 ├── SettingsError        a setting is wrong; named in one line
@@ -22,6 +23,7 @@ HalleyError
 `api/problems.py` is the only place that turns these into HTTP answers.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -139,6 +141,20 @@ class MediaUnavailable(HalleyError):
 
 class NotSent(HalleyError):
     """The request never left this machine, so sending it again cannot pay twice."""
+
+
+class SocketRefused(NotSent):
+    """Upstream refused the handshake of a WebSocket, which starts nothing.
+
+    Args:
+        status: HTTP status of its answer.
+        headers: Headers of its answer, names in lower case.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"upstream refused the WebSocket (HTTP {status})")
+        self.status = status
+        self.headers = headers
 
 
 class Unconfirmed(HalleyError):

@@ -1,4 +1,4 @@
-"""The generated files of the checkout: the API document and the JSON Schemas of the definition format.
+"""The generated files of the checkout: the API document, the page of all nodes, the JSON Schemas of the format.
 
 They are committed, so that people and editors find them without running anything; `stale` tells when one is not
 what the code says.
@@ -6,6 +6,7 @@ what the code says.
 
 from pathlib import Path
 
+from service.api.nodes_page import nodes_page
 from service.api.openapi import build_document
 from service.definitions.catalog import load_catalog
 from service.definitions.format_schema import format_schemas
@@ -14,7 +15,8 @@ from service.definitions.format_schema import format_schemas
 def generated_files() -> dict[str, bytes]:
     """Return the content of every generated file, by its path in the checkout."""
     schemas = {f"openapi/schemas/{name}": content for name, content in format_schemas().items()}
-    return {"openapi/openapi.json": build_document(load_catalog()), **schemas}
+    catalog = load_catalog()
+    return {"openapi/openapi.json": build_document(catalog), "docs/nodes.md": nodes_page(catalog), **schemas}
 
 
 def write(root: Path) -> None:

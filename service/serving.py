@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from litestar import Litestar
 
+from service.api.relay import RELAY_MESSAGE_BYTES
 from service.errors import SettingsError
 
 # Requests under way are given this long; what the application has under way comes after, both within 10 s.
@@ -91,7 +92,9 @@ def _config(app: Litestar) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=RELAY_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # a dictionary for each connection costs more memory than speech saves
         # Opened and closed around the server, where its errors are still exceptions and no log lines.
         lifespan="off",
         log_config=None,

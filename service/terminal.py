@@ -6,7 +6,7 @@ What is said stands in `cli` and `demo`.
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 import msgspec
@@ -31,8 +31,30 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())  # noqa: T201
+        print(_aligned(row, widths))  # noqa: T201
+
+
+def print_groups(columns: Sequence[str], groups: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    """Print rows under headings; the columns of all groups are aligned with each other."""
+    if sys.stdout.isatty():
+        table = Table(*columns)
+        for heading, rows in groups.items():
+            table.add_row(Text(heading, style="bold"))
+            for row in rows:
+                table.add_row(*map(Text, row))
+            table.add_section()
+        Console().print(table)
+        return
+    every = [columns, *(row for rows in groups.values() for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
+    for heading, rows in groups.items():
+        print(f"\n{heading}")  # noqa: T201
+        for row in rows:
+            print("  " + _aligned(row, widths))  # noqa: T201
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 class Watch(Protocol):

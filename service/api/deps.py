@@ -19,7 +19,16 @@ from service.lifecycle.run import Mode
 from service.log import Log
 from service.metrics import Metrics
 from service.store.base import Store
+from service.upstream.client import UpstreamClient
+from service.workers.live import LiveAnswers
 from service.workers.switchboard import Switchboard
+
+
+class RelayLimits(Struct, frozen=True, kw_only=True):
+    """How long a relayed WebSocket may be open without a message, and at all, in seconds."""
+
+    idle_s: float = 300.0
+    whole_s: float = 1800.0
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -30,6 +39,8 @@ class Services(Struct, frozen=True, kw_only=True):
         catalog: The nodes.
         keys: Tells who calls.
         switchboard: Wakes who waits.
+        live: Hears answers while they come.
+        clients: Upstream by mode.
         guard: Judges literal addresses in webhook URLs.
         metrics: Counters.
         clock: The time.
@@ -43,6 +54,8 @@ class Services(Struct, frozen=True, kw_only=True):
         can_run_live: An upstream key is there.
         can_run_mock: A simulated upstream is there.
         wait_cap_s: Longest wait in one request.
+        keep_alive_s: Longest silence in a stream of events.
+        relay_limits: How long a relayed WebSocket may be open.
         openapi: The API document, as served.
         is_ready: Whether new work is taken; False once the process is stopping.
     """
@@ -51,6 +64,8 @@ class Services(Struct, frozen=True, kw_only=True):
     catalog: Catalog
     keys: KeyRing
     switchboard: Switchboard
+    live: LiveAnswers
+    clients: Mapping[Mode, UpstreamClient]
     guard: EgressGuard
     metrics: Metrics
     clock: Clock
@@ -64,6 +79,8 @@ class Services(Struct, frozen=True, kw_only=True):
     can_run_live: bool
     can_run_mock: bool
     wait_cap_s: float
+    keep_alive_s: float
+    relay_limits: RelayLimits
     openapi: bytes
     is_ready: Callable[[], bool]
 

@@ -1,5 +1,6 @@
 """The nodes: the catalogue, and the one route that starts a run of any of them."""
 
+import contextlib
 import math
 from typing import Annotated, Any
 
@@ -11,12 +12,14 @@ from msgspec import Struct
 from service.api.answers import json_response, run_response
 from service.api.auth import Caller
 from service.api.deps import CalledBy, Services, Using
+from service.api.live_answers import live_response, wants_events
 from service.api.starts import AnyRequest, Start, read_start, start_run
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
 from service.definitions.catalog import CompiledNode
 from service.definitions.request import FilePart, OutgoingRequest
+from service.ids import new_id
 
 MAX_BODY_BYTES = FILE_LIMIT_BYTES + 1024 * 1024  # a file, and what is said beside it
 _MASK = "********"
@@ -89,15 +92,21 @@ async def show_node(
 
 
 @post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
-async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, services: Using) -> Response[bytes]:
+async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, services: Using) -> Response[Any]:
     """Start a run. The body is the node's input; how to run it stands in the query."""
+    base = base_url(request, services)
     async with Intake(services.files, caller.workspace) as intake:
         start = await read_start(request, services.catalog.get(node), caller, services, intake)
         if start.mode == "preview":
             return json_response(await preview(start, caller, services))
-        started = await start_run(start, caller, services, base_url(request, services))
-        if not started.replayed:
-            intake.settle()
+        run_id = new_id("run", services.clock.now())
+        with contextlib.ExitStack() as stack:
+            hearing = stack.enter_context(services.live.listening(run_id)) if wants_events(request) else None
+            started = await start_run(start, caller, services, base, run_id=run_id)
+            if not started.replayed:
+                intake.settle()
+            if hearing is not None:
+                return live_response(started, start.node, services, hearing, stack.pop_all())
     wait_s = wait_wanted_s(request, start, services)
     headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
     return await run_response(started.run, services, wait_s, headers, is_start=True)

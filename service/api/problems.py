@@ -62,7 +62,12 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
 def on_caller_error(_request: Request[Any, Any, State], exc: CallerError) -> Response[bytes]:
     """Answer an error that the caller can mend."""
     headers = {"WWW-Authenticate": "Bearer"} if exc.status == HTTPStatus.UNAUTHORIZED else None
-    problem = Problem(
+    return problem_response(caller_problem(exc), headers)
+
+
+def caller_problem(exc: CallerError) -> Problem:
+    """Describe an error that the caller can mend."""
+    return Problem(
         type=_URN + exc.code,
         title=exc.title,
         status=exc.status,
@@ -70,7 +75,18 @@ def on_caller_error(_request: Request[Any, Any, State], exc: CallerError) -> Res
         code=exc.code,
         errors=exc.faults or UNSET,
     )
-    return problem_response(problem, headers)
+
+
+def upstream_problem(detail: str, *, code: str, retryable: bool) -> Problem:
+    """Describe what upstream refused where there is no run to tell it."""
+    return Problem(
+        type=_URN + code,
+        title="Upstream did not take the request",
+        status=HTTPStatus.BAD_GATEWAY,
+        detail=detail,
+        code=code,
+        retryable=retryable,
+    )
 
 
 def on_http_error(_request: Request[Any, Any, State], exc: HTTPException) -> Response[bytes]:

@@ -187,7 +187,13 @@ def _fingerprint(node_id: str, values: Mapping[str, Any], options: Mapping[str, 
 
 
 async def start_run(
-    start: Start, caller: Caller, services: Services, base_url: str, *, retry_of: str | None = None
+    start: Start,
+    caller: Caller,
+    services: Services,
+    base_url: str,
+    *,
+    retry_of: str | None = None,
+    run_id: str | None = None,
 ) -> Started:
     """Store a run; a sweep submits it at once.
 
@@ -197,11 +203,12 @@ async def start_run(
         services: The services.
         base_url: Where this caller reaches Halley.
         retry_of: The run that it repeats.
+        run_id: Its id, where somebody had to know it before.
 
     Raises:
         InvalidInput: The idempotency key belongs to another request.
     """
-    run = _new_run(start, caller, services, base_url, retry_of)
+    run = _new_run(run_id or new_id("run", services.clock.now()), start, caller, services, base_url, retry_of)
     key = None
     if start.key is not None:
         key = Idempotency(scope=caller.key_id, key=start.key, fingerprint=start.fingerprint)
@@ -218,9 +225,9 @@ _REUSED = Fault(
 )
 
 
-def _new_run(start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None) -> Run:
+def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None) -> Run:
     now, node, options = services.clock.now(), start.node, start.options
-    run_id, provider = new_id("run", now), node.provider.provider
+    provider = node.provider.provider
     mode: Mode = "mock" if start.mode == "mock" else "live"
     return Run(
         id=run_id,

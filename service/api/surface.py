@@ -4,7 +4,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.api import artifacts, callbacks, files, health, node_routes, runs
+from service.api import artifacts, callbacks, files, health, node_routes, relay, runs
 from service.api.deps import provide_caller, provide_services
 from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
 from service.errors import CallerError, StoreError
@@ -13,6 +13,7 @@ ROUTES = (
     node_routes.list_nodes,
     node_routes.show_node,
     node_routes.start_node,
+    relay.relay_socket,
     runs.list_runs,
     runs.show_run,
     runs.show_timeline,

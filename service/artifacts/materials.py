@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from service.artifacts.fetch import Fetcher
+from service.artifacts.examples import Fetches
 from service.artifacts.files import FILE_LIMIT_BYTES, Files, read_head
 from service.artifacts.links import Links
 from service.artifacts.sniff import UNKNOWN, Sniffed, sniff
@@ -87,7 +87,7 @@ class Materials:
     def __init__(
         self,
         vault: Vault,
-        fetcher: Fetcher,
+        fetcher: Fetches,
         store: Store,
         *,
         files: Files,

@@ -29,7 +29,7 @@ _SIGNATURES = tuple(
         (rb"RIFF.{4}WEBP", "image/webp", "webp", _S),
         (rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", "image/bmp", "bmp", _S),
         (rb"II\x2a\0|MM\0\x2a", "image/tiff", "tiff", _S),
-        (rb".{4}ftyp(?:avi[fs]|mi[fa]f?1?.{4}(?:.{4}){0,6}?avif)", "image/avif", "avif", _S),
+        (rb".{4}ftyp(?:avi[fs]|mif1.{4}(?:.{4}){0,6}?avif)", "image/avif", "avif", _S),
         (rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", "image/heic", "heic", _S),
         (rb".{4}ftypM4[ABP] ", "audio/mp4", "m4a", _S),
         (rb".{4}(?:ftypqt  |moov|mdat|wide)", "video/quicktime", "mov", _S),

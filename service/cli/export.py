@@ -1,4 +1,4 @@
-"""`halley export`: the generated files under `openapi/`, written or compared."""
+"""`halley export`: the generated files of the checkout, written or compared."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ import click
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
               help="The checkout; default: the current folder.")  # fmt: skip
 def command(root: Path, *, check: bool) -> None:
-    """Write the API document and the definitions' JSON Schemas."""
+    """Write the API document, the page of all nodes and the definitions' JSON Schemas."""
     # Imported here because making documents is slow to load, and `halley --help` loads this module.
     from service.exports import stale, write  # noqa: PLC0415
 
     if not check:
         write(root)
-        click.echo("openapi/ is up to date.")
+        click.echo("The generated files are up to date.")
     elif found := stale(root):
         names = ", ".join(map(str, found))
         raise click.ClickException(f"not what the code says: {names}; `halley export` writes them anew")

@@ -1,24 +1,27 @@
 """`halley nodes`: the catalogue on the command line, and the checks for who writes definitions."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
 
+from service.api.input_rows import input_rows
 from service.api.node_routes import NodeDetail, detail, summary
-from service.cli import interpret
+from service.cli import interpret, prove, scaffold
 from service.cli.definitions import all_nodes, node_named, told
+from service.definitions.catalog import Catalog, CompiledNode
 from service.definitions.lint import lint
 from service.definitions.loader import DefinitionFault, DefinitionFaults, Definitions, load, shipped
+from service.definitions.reader import NodeKind
+from service.definitions.schema import Field
 from service.settings import load_settings
-from service.terminal import print_json, print_table
+from service.terminal import print_groups, print_json, print_table
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_SHOWN_VALUES = 8
 
 
 @click.group("nodes")
@@ -26,24 +29,41 @@ def command() -> None:
     """Look at nodes, check definitions, read answers."""
 
 
-command.add_command(interpret.command)
+for each in (interpret.command, prove.command, scaffold.command):
+    command.add_command(each)
 
 
 @command.command("list")
+@click.option("--family", help="Only the nodes of this provider.")
+@click.option("--kind", type=click.Choice(get_args(NodeKind)), help="Only nodes of this kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_nodes(*, as_json: bool) -> None:
-    """List all nodes."""
+def list_nodes(family: str | None, kind: NodeKind | None, *, as_json: bool) -> None:
+    """List all nodes, family by family."""
     catalog = all_nodes(load_settings().nodes_path)
-    summaries = [summary(node) for node in catalog.nodes.values()]
+    _require_family(catalog, family)
+    nodes = [
+        node
+        for node in catalog.nodes.values()
+        if family in (None, node.provider.provider) and kind in (None, node.node.kind)
+    ]
     if as_json:
-        print_json(summaries)
+        print_json([summary(node) for node in nodes])
         return
-    rows = [(each.id, each.kind, each.result, each.title + _gone(each.withdrawn)) for each in summaries]
-    print_table(("node", "kind", "result", "title"), rows)
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for node in nodes:
+        groups.setdefault(f"{node.provider.title} ({node.provider.provider})", []).append(_row(node))
+    print_groups(("node", "kind", "result", "title"), groups)
 
 
-def _gone(withdrawn: str | None) -> str:
-    return " (withdrawn)" if withdrawn else ""
+def _require_family(catalog: Catalog, family: str | None) -> None:
+    known = catalog.providers()
+    if family is not None and family not in known:
+        raise click.ClickException(f"there is no family {family!r}; there are: {', '.join(known)}")
+
+
+def _row(node: CompiledNode) -> tuple[str, ...]:
+    gone = " (withdrawn)" if node.node.withdrawn else ""
+    return node.id, node.node.kind, node.node.result, node.node.title + gone
 
 
 @command.command("show")
@@ -57,16 +77,17 @@ def show(node: str, *, as_json: bool) -> None:
     if as_json:
         print_json(shown)
     else:
-        _print_detail(shown)
+        _print_detail(shown, found.fields)
 
 
-def _print_detail(node: NodeDetail) -> None:
+def _print_detail(node: NodeDetail, fields: Mapping[str, Field]) -> None:
     click.echo(f"{node.id}: {node.title}\n{node.about}")
     for note in (node.withdrawn, node.replaced_by and f"Replaced by {node.replaced_by}", node.docs):
         if note:
             click.echo(note)
     click.echo()
-    print_table(("input", "type", "needed", "values", "about"), input_rows(node.input_schema))
+    rows = [(row.name, row.type, row.needed, row.values, row.about) for row in input_rows(fields)]
+    print_table(("input", "type", "needed", "values", "about"), rows)
     click.echo("\nExample:")
     print_json(node.example)
     click.echo(f"\nRun it:\n  halley run {node.id} {' '.join(_words(node.example))}\n\n  {node.curl}")
@@ -77,42 +98,6 @@ def _words(example: dict[str, Any]) -> list[str]:
         shlex.quote(f"{name}={value}" if isinstance(value, str) else f"{name}:={msgspec.json.encode(value).decode()}")
         for name, value in example.items()
     ]
-
-
-def input_rows(schema: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
-    """Return a row for each input of a node's JSON Schema."""
-    needed = schema.get("required", [])
-    return [
-        (name, _type(field), "yes" if name in needed else "", _values(field), _about(field))
-        for name, field in schema.get("properties", {}).items()
-    ]
-
-
-def _type(field: dict[str, Any]) -> str:
-    kind = field.get("type", "any")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
-
-
-def _values(field: dict[str, Any]) -> str:
-    values = field.get("enum", [])
-    shown = ", ".join(map(str, values[:_SHOWN_VALUES])) + (" …" if len(values) > _SHOWN_VALUES else "")
-    limits = [f"{word} {field[key]}" for key, word in _LIMITS.items() if key in field]
-    default = [f"default {field['default']}"] if "default" in field else []
-    return "; ".join(filter(None, [shown, *limits, *default]))
-
-
-_LIMITS = {
-    "minimum": "from",
-    "maximum": "to",
-    "minLength": "characters from",
-    "maxLength": "characters to",
-    "minItems": "elements from",
-    "maxItems": "elements to",
-}
-
-
-def _about(field: dict[str, Any]) -> str:
-    return " ".join(str(field.get("description") or field.get("title") or "").split())
 
 
 @command.command("lint")

@@ -36,6 +36,7 @@ class CompiledNode(Struct, frozen=True, kw_only=True):
         reader: Reads answers.
         pace: When its tasks are asked about.
         advice: What to warn of.
+        chain: How its answers are read: its own words first, then those of its dialects.
     """
 
     node: Node
@@ -46,6 +47,7 @@ class CompiledNode(Struct, frozen=True, kw_only=True):
     reader: AnswerReader
     pace: CompiledPace
     advice: tuple[Advice, ...]
+    chain: tuple[Reads, ...]
 
     @property
     def id(self) -> str:
@@ -72,7 +74,7 @@ def compile_node(loaded: Loaded[Node], definitions: Definitions) -> CompiledNode
     provider = definitions.providers[node.node.partition(".")[0]].value
     fields = node_fields(node, provider)
     answers = provider.answers if node.answers is None else node.answers
-    chain: list[Reads] = [node.reads, *(definitions.dialects[name].value for name in answers)]
+    chain: tuple[Reads, ...] = (node.reads, *(definitions.dialects[name].value for name in answers))
     return CompiledNode(
         node=node,
         provider=provider,
@@ -88,6 +90,7 @@ def compile_node(loaded: Loaded[Node], definitions: Definitions) -> CompiledNode
         ),
         pace=_pace(provider.pace if node.pace is UNSET else node.pace),
         advice=(*_standing(node), *node.warn, *(w for w in provider.warn if w.when.keys() <= fields.keys())),
+        chain=chain,
     )
 
 

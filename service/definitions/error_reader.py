@@ -53,6 +53,7 @@ class ErrorReader:
         self._codes = [path for codes, _, _ in self._blocks for path in codes]
         self._messages = [path for _, messages, _ in self._blocks for path in messages]
         self._failures = [_compile_failure(part.failure) for part in chain]
+        self._cancellations = [compile_path(path) for part in chain for path in part.failure.canceled]
 
     def read(self, status: int | None, body: Any, scope: Scope, *, starts: bool) -> tuple[ReadError, ErrorRule]:
         """Return what an error answer means, and the rule that says so.
@@ -96,21 +97,26 @@ class ErrorReader:
         is_ours = status is not None and FIRST_NON_SUCCESS <= status < _SERVER_FAULT
         return _UNREADABLE_REFUSAL if is_ours else _UNREADABLE
 
-    def failure(self, scope: Scope) -> ReadError:
-        """Return why a task failed."""
+    def failure(self, scope: Scope) -> tuple[ReadError, ErrorRule]:
+        """Return why a task failed, and the rule that says so."""
         return self._failure(scope, _GENERATION_FAILED)
 
     def no_output(self, scope: Scope) -> ReadError:
         """Return why an accepted answer holds no result."""
-        return self._failure(scope, _NO_OUTPUT)
+        return self._failure(scope, _NO_OUTPUT)[0]
 
-    def _failure(self, scope: Scope, otherwise: "_CompiledRule") -> ReadError:
+    def cancellation(self, scope: Scope) -> ReadError | None:
+        """Return why a task was canceled, where upstream says so."""
+        message = first_text(scope, self._cancellations)
+        return ReadError(code="canceled", message=message, retryable=False) if message else None
+
+    def _failure(self, scope: Scope, otherwise: "_CompiledRule") -> tuple[ReadError, ErrorRule]:
         codes = [code for lookups, _, _ in self._failures for path in lookups if (code := first_text(scope, [path]))]
         message = next((text for _, lookups, _ in self._failures if (text := first_text(scope, lookups))), "")
         folded, words = {_folded(code) for code in codes}, message.casefold()
         rules = [rule for _, _, block in self._failures for rule in block]
         found = next((rule for rule in rules if rule.by_body(folded, words)), otherwise)
-        return found.error(message, codes, None, starts=True)
+        return found.error(message, codes, None, starts=True), found.rule
 
 
 class _CompiledRule:

@@ -157,6 +157,8 @@ def _kind_faults(loaded: Loaded[Node], definitions: Definitions) -> Iterator[Def
     needed = {"local": ("table", node.table), "flow": ("steps", node.steps)}.get(node.kind, ("submit", node.submit))
     if not needed[1]:
         yield document.fault((), "missing_word", f"a {node.kind} node needs {needed[0]!r}")
+    if node.checks_key and (node.kind != "direct" or not node.free or _needs_input(node)):
+        yield document.fault(("checks_key",), "checks_key", "what checks the key is direct, free and needs no input")
     if node.continues and node.continues not in node.inputs:
         yield document.fault(("continues",), "unknown_input", f"{node.continues!r} is no input here")
     named: list[tuple[_Path, str]] = [(("steps", index, "node"), step.node) for index, step in enumerate(node.steps)]
@@ -165,6 +167,10 @@ def _kind_faults(loaded: Loaded[Node], definitions: Definitions) -> Iterator[Def
     for path, name in named:
         if name not in definitions.nodes:
             yield document.fault(path, "unknown_node", f"there is no node {name!r}")
+
+
+def _needs_input(node: Node) -> bool:
+    return bool(node.rules) or any(field is not None and field.required for field in node.inputs.values())
 
 
 def _example_faults(loaded: Loaded[Node], fields: Mapping[str, Field]) -> Iterator[DefinitionFault]:

@@ -56,6 +56,7 @@ def _all_paths(reads: Reads) -> Iterator[_Placed]:
         ("errors", "message"): reads.errors.message,
         ("failure", "code"): reads.failure.code,
         ("failure", "message"): reads.failure.message,
+        ("failure", "canceled"): reads.failure.canceled,
     }
     lists |= _named("data", reads.data) | _named("details", reads.details)
     for place, paths in lists.items():

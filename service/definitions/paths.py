@@ -10,6 +10,7 @@ from typing import Any
 
 import jmespath
 import msgspec
+from jmespath import functions
 from jmespath.exceptions import JMESPathError
 from msgspec import UNSET, Struct
 
@@ -83,6 +84,18 @@ def _compile(path: str) -> Callable[[Any], Any]:
     return walk
 
 
+class _Functions(functions.Functions):  # type: ignore[misc]
+    """JMESPath's functions, and one more that no expression could do."""
+
+    @functions.signature({"types": ["string", "null"]})  # type: ignore[untyped-decorator]
+    def _func_last_line(self, text: str | None) -> str | None:
+        lines = [line.strip() for line in (text or "").splitlines()]
+        return next((line for line in reversed(lines) if line), None)
+
+
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
+
+
 def _compile_jmespath(path: str) -> Callable[[Any], Any]:
     try:
         expression = jmespath.compile(path)
@@ -91,7 +104,7 @@ def _compile_jmespath(path: str) -> Callable[[Any], Any]:
 
     def search(value: Any) -> Any:
         try:
-            return expression.search(value)
+            return expression.search(value, options=_OPTIONS)
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError):
             return None  # the expression met another type than it takes: the value is not there
 

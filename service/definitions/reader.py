@@ -71,6 +71,7 @@ class Reading(Struct, frozen=True, kw_only=True):
         artifacts: Results in the order of the definition; extras have a role other than `output`.
         text: Text result.
         data: Structured result.
+        details: Facts about the answer, and what may be called next; users see them in `data` too.
         error: Why the request was refused or the task failed.
         has_result: There is an artifact, a text or data; facts about the answer alone are none.
         awaits_input: Nothing goes on until the user calls another node.
@@ -87,12 +88,18 @@ class Reading(Struct, frozen=True, kw_only=True):
     artifacts: tuple[ReadArtifact, ...] = ()
     text: str | None = None
     data: dict[str, Any] | None = None
+    details: dict[str, Any] = {}
     error: ReadError | None = None
     has_result: bool = False
     awaits_input: bool = False
     may_be_early: bool = False
     slots: dict[str, str] = {}
     refused: bool = False
+
+
+def seen_data(reading: Reading) -> dict[str, Any] | None:
+    """Return what users see as `data`: the structured result with the facts beside it."""
+    return {**(reading.data or {}), **reading.details} or None
 
 
 class AnswerReader:
@@ -135,6 +142,7 @@ class AnswerReader:
         self._results = ResultReader(chain)
         self._errors = ErrorReader(chain)
         self.raw = next((part.raw for part in chain if part.raw), None)
+        self._empty_fails = next((part.empty_fails for part in chain if part.empty_fails), None)
         stream = next((part.stream for part in chain if part.stream), None)
         self.stream = StreamPlan(stream) if stream else None
 
@@ -259,8 +267,10 @@ class AnswerReader:
             return self._with_results(told, scope)
         if state == "failed":
             return self._with_remains(told, scope)
+        if state == "canceled":
+            return msgspec.structs.replace(told, error=self._errors.cancellation(scope))
         offers = self._results.offers(scope, told.task_id, awaited=True) if awaits else {}
-        return msgspec.structs.replace(told, data=offers or None)
+        return msgspec.structs.replace(told, details=offers)
 
     def _with_results(self, reading: Reading, scope: Scope) -> Reading:
         results, artifacts, text = self._results, self._results.artifacts(scope), self._results.text(scope)
@@ -271,18 +281,25 @@ class AnswerReader:
             reading,
             artifacts=artifacts,
             text=text,
-            data={**data, **beside} or None,
+            data=data or None,
+            details=beside,
             has_result=has_result,
             slots={name: value for name, at in self._slots.items() if (value := first_text(scope, at))},
         )
-        if has_result or self._kind != "direct" or self._repeat or self._may_be_empty:
+        if has_result or self._repeat:
+            return found
+        if self._empty_fails is not None:
+            error = ReadError(code="no_output", message=self._empty_fails, retryable=False)
+            return msgspec.structs.replace(found, state="failed", error=error)
+        if self._kind != "direct" or self._may_be_empty:
             return found
         return msgspec.structs.replace(found, state="failed", error=self._errors.no_output(scope))
 
     def _with_remains(self, reading: Reading, scope: Scope) -> Reading:
         """Add why a task failed, and what it hands out all the same."""
         remains = self._results.artifacts(scope, failed=True)
-        return msgspec.structs.replace(reading, error=self._errors.failure(scope), artifacts=remains)
+        error, rule = self._errors.failure(scope)
+        return msgspec.structs.replace(reading, error=error, artifacts=remains, may_be_early=rule.not_yet)
 
 
 def _paths(paths: Iterator[str] | Sequence[str]) -> list[Lookup]:

@@ -98,7 +98,7 @@ class RequestPlan:
         self._auth = node.auth or provider.auth
         self._host = node.host or provider.host
         self._constants = node.constants
-        self._fields = {name: field for name, field in fields.items() if not field.local}
+        self._fields = dict(fields)
         self._in_path = {name for name, _ in slots(self._submit)}
         self._elsewhere = "body" if self._submit.startswith("POST ") else "query"
         self.callback = callback_of(node, provider)
@@ -140,8 +140,8 @@ class RequestPlan:
             "path": {},
         }
         for name, field in self._fields.items():
-            value = self._value(name, inputs)
-            if value is not UNSET:
+            value = UNSET if field.local else self._value(name, inputs)
+            if value is not UNSET and not _stands_for_nothing(value, field):
                 place = "path" if name in self._in_path else field.place or self._elsewhere
                 _put(places[place], name, field, self._wrapped(sent(value, field), value, field, inputs))
         self._add_ours(places["body"], callback_url, external_id)
@@ -300,7 +300,8 @@ def sent(value: Any, field: Field) -> Any:
     if field.type == "media":
         return value if isinstance(value, FilePart) else media.outgoing(value, field)
     if field.items and isinstance(value, list):
-        return [sent(item, field.items) for item in value]
+        items = [sent(item, field.items) for item in value]
+        return _json_text(items) if field.convert == "json" else items
     if field.fields and isinstance(value, dict):
         inner: dict[str, Any] = {}
         for name, member in field.fields.items():
@@ -310,6 +311,10 @@ def sent(value: Any, field: Field) -> Any:
     if field.values and str(value) in field.values:
         value = field.values[str(value)]
     return _CONVERSIONS[field.convert](value) if field.convert else value
+
+
+def _stands_for_nothing(value: Any, field: Field) -> bool:
+    return field.values is not None and field.values.get(str(value), value) is None
 
 
 def _number(value: Any) -> int | float:
@@ -344,22 +349,23 @@ def _put(target: dict[str, Any], name: str, field: Field, value: Any) -> None:
 def _set(target: Any, path: str, value: Any) -> None:
     """Set a value at a dotted path; numbers are places in lists, `+` appends, a list element by element."""
     *above, last = path.split(".")
+    value = _copied(value)  # what stands below it may come from another input
     for step, following in zip(above, path.split(".")[1:], strict=True):
-        target = _inside(target, step, [] if following == "+" or following.isdecimal() else {})
+        target = _inside(target, step, list if following == "+" or following.isdecimal() else dict)
     if last == "+":
         target.extend(value if isinstance(value, list) else [value])
     elif isinstance(target, list):
-        _inside(target, last, None)
+        _inside(target, last, dict)
         target[int(last)] = value
     else:
         target[last] = value
 
 
-def _inside(target: Any, step: str, empty: Any) -> Any:
+def _inside(target: Any, step: str, empty: Callable[[], Any]) -> Any:
     if isinstance(target, dict):
-        return target.setdefault(step, empty)
+        return target.setdefault(step, empty())
     while len(target) <= int(step):
-        target.append(empty)
+        target.append(empty())
     return target[int(step)]
 
 

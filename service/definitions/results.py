@@ -60,13 +60,11 @@ class ResultReader:
         return tuple(_distinct(each for find in finders for each in find(scope)))
 
     def text(self, scope: Scope) -> str | None:
-        """Return the text result; of several texts in a list, one after the other."""
+        """Return the text result as it is; of several texts in a list, one after the other."""
         for lookup in self._texts:
             value = lookup(scope)
-            found = (
-                "".join(v for v in value if isinstance(v, str)).strip() if isinstance(value, list) else as_text(value)
-            )
-            if found:
+            found = "".join(v for v in value if isinstance(v, str)) if isinstance(value, list) else value
+            if isinstance(found, str) and found.strip():
                 return found
         return None
 
@@ -121,14 +119,31 @@ def _compile_artifacts(rule: ArtifactRule) -> Find:
         return _compile_links(rule, rule.links)
     each = compile_path(rule.each)
     describe = _compile_facts(rule)
-    values = _compile_bytes(rule) if rule.base64 else _compile_urls(rule)
+    urls = _compile_urls(rule)
+    contents = _compile_bytes(rule.base64) if rule.base64 else None
+
+    def values(item: Any) -> list[dict[str, Any]]:
+        return [*urls(item)] or ([*contents(item)] if contents else [])
 
     def find(scope: Scope) -> Iterator[ReadArtifact]:
         for item in _ordered(each(scope), rule.order_by):
             for words in values(item):
-                yield ReadArtifact(**{"kind": rule.kind, "role": rule.role, **describe(item), **words})
+                kind = _kind_of(words["url"], rule) if rule.by_ending else rule.kind
+                yield ReadArtifact(**{"kind": kind, "role": rule.role, **describe(item), **words})
 
     return find
+
+
+_ENDINGS = {
+    **dict.fromkeys(("mp4", "webm", "mov"), "video"),
+    **dict.fromkeys(("mp3", "wav", "flac", "ogg", "m4a", "aac", "opus"), "audio"),
+    **dict.fromkeys(("png", "jpg", "jpeg", "webp", "gif", "svg", "avif"), "image"),
+    **dict.fromkeys(("glb", "obj", "stl", "usdz", "fbx"), "model3d"),
+}
+
+
+def _kind_of(url: str | None, rule: ArtifactRule) -> str:
+    return _ENDINGS.get(_path_of(url or "").rpartition(".")[2].lower(), rule.kind)
 
 
 def _compile_facts(rule: ArtifactRule) -> Callable[[Any], dict[str, Any]]:
@@ -168,8 +183,8 @@ def _by_address(url: str) -> dict[str, Any]:
     return {"url": url} if inline is None else {"url": None, "content": inline[0], "mime": inline[1]}
 
 
-def _compile_bytes(rule: ArtifactRule) -> Callable[[Any], Iterator[dict[str, Any]]]:
-    lookup = compile_item_path(rule.base64 or "@")
+def _compile_bytes(path: str) -> Callable[[Any], Iterator[dict[str, Any]]]:
+    lookup = compile_item_path(path)
 
     def contents(item: Any) -> Iterator[dict[str, Any]]:
         text = lookup(item)
@@ -200,7 +215,11 @@ def _addresses(text: str, ends: tuple[str, ...], *, anchors: bool) -> list[str]:
     urls = [url.rstrip(".,;:!?*_") for url in _ADDRESS.findall(bare)]
     results = [url for url in urls if _path_of(url).lower().endswith(ends)]
     if results:
-        return list({_path_of(url).rpartition("/")[2]: url for url in reversed(results)}.values())[::-1]
+        by_name: dict[str, str] = {}
+        for url in results:
+            name = _path_of(url).rpartition("/")[2]
+            by_name[name] = min(by_name.get(name, url), url, key=len)
+        return list(by_name.values())
     return [f"data:{mime};base64,{''.join(data.split())}" for mime, data in _DATA_URI.findall(text)]
 
 
@@ -216,11 +235,11 @@ def _ordered(found: Any, key: str | None) -> list[Any]:
 
 
 def _distinct(artifacts: Iterator[ReadArtifact]) -> Iterator[ReadArtifact]:
-    seen: set[object] = set()
+    """Leave out what an answer names twice; equal bytes are results of their own."""
+    seen: set[str] = set()
     for artifact in artifacts:
-        key = artifact.url or artifact.content
-        if key not in seen:
-            seen.add(key)
+        if artifact.url is None or artifact.url not in seen:
+            seen.add(artifact.url or "")
             yield artifact
 
 

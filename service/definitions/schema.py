@@ -45,7 +45,8 @@ Path = Annotated[
     str,
     Meta(
         min_length=1,
-        description="Where a value stands in an answer: a dotted path or a JMESPath expression. "
+        description="Where a value stands in an answer: a dotted path or a JMESPath expression, in which "
+        "`last_line(text)` is a text's last line that is not empty. "
         "`inner.…` starts at the object that `unwrap` found",
     ),
 ]
@@ -168,7 +169,7 @@ class Field(_Word, frozen=True, kw_only=True):
         to: Name or dotted path in the request, when other than the input's name; several send it each time. A number
             is a place in a list, `+` appends to one (each element of a list by itself).
         convert: Sent as this type; `json` is JSON written as text.
-        values: Values that are sent as others.
+        values: Values that are sent as others; one that stands for null is not sent.
         wrap: What the value (of a list, each element) is sent inside: `@` stands for it, `@mime` for the media type of
             a file, `@name` for another input, whose key goes when it is not given.
         local: Used by Halley alone and never sent, such as what another word refers to.
@@ -259,7 +260,7 @@ class Links(_Word, frozen=True, kw_only=True):
 
     Attributes:
         ends: File extensions of addresses that are results.
-        anchors: Addresses behind markdown links (`[text](address)`) count too. Of one file name only the first does.
+        anchors: Addresses behind markdown links (`[text](address)`) count too. Of one file name only the shortest does.
     """
 
     ends: list[str]
@@ -271,10 +272,11 @@ class ArtifactRule(_Word, frozen=True, kw_only=True):
 
     Attributes:
         kind: Kind of the results found here.
+        by_ending: An address whose ending tells another kind is of that kind.
         each: Path to a list of results, or to one.
         url: Path(s) inside a result, each of which may hold a URL; `@` when the result is the URL.
         first: Only the first of the paths in `url` that leads to a URL counts.
-        base64: Path inside a result to its bytes in Base64 (or a data URI), for results without a URL.
+        base64: Path inside a result to its bytes in Base64 (or a data URI), where it has no URL.
         links: `each` leads to a text, and the results are addresses in it.
         mime: Path inside a result to its media type.
         also_failed: A task that failed as a whole still hands these out.
@@ -290,6 +292,7 @@ class ArtifactRule(_Word, frozen=True, kw_only=True):
     url: Path | list[Path] = "url"
     first: bool = False
     base64: Path | None = None
+    by_ending: bool = False
     links: Links | None = None
     mime: Path | None = None
     also_failed: bool = False
@@ -355,11 +358,13 @@ class Failure(_Word, frozen=True, kw_only=True):
     Attributes:
         code: Places of upstream's code for it; all that are there count.
         message: Places of the reason, best first.
+        canceled: Places of the reason why a task was canceled.
         rules: Codes and words in it that mean more than `generation_failed` (or `no_output`).
     """
 
     code: list[Path] = []
     message: list[Path] = []
+    canceled: list[Path] = []
     rules: list[ErrorRule] = []
 
 
@@ -436,6 +441,7 @@ class Reads(_Word, frozen=True, kw_only=True):
         progress: Places of the progress: `0.3`, `30` or `"30%"`.
         artifacts: Places of the results, in order.
         raw: What an answer is that is neither JSON nor a web page: the result itself.
+        empty_fails: A task that succeeded without a result has failed, and this is why.
         text: Places of a text result.
         data: Structured result: name to place.
         details: Facts about the answer that stand in `data` too, but are no result by themselves.
@@ -452,6 +458,7 @@ class Reads(_Word, frozen=True, kw_only=True):
     progress: list[Path] = []
     artifacts: list[ArtifactRule] = []
     raw: Literal["text", "video", "image", "audio", "model3d", "file"] | None = None
+    empty_fails: str | None = None
     text: list[Path] = []
     data: dict[str, Path | list[Path]] = {}
     details: dict[str, Path | list[Path]] = {}
@@ -725,6 +732,8 @@ class Node(_Word, frozen=True, kw_only=True):
         body: How the body is sent; in forms, objects are JSON texts and lists are repeated fields.
         timeout: Longest wait for the answer to the submission.
         free: It starts and costs nothing, so an answer that was lost is asked for again.
+        checks_key: It tells whether the key is good; `halley check` and `/readyz` ask it. It is direct, free and needs
+            no input.
         query: The request that asks about a task, when other than the provider's; `false` when there is none.
         query_many: The request that asks about many tasks at once, when other than the provider's.
         collect: The request that brings a result which the query does not, when other than the provider's.
@@ -762,6 +771,7 @@ class Node(_Word, frozen=True, kw_only=True):
     body: Literal["json", "form", "multipart"] = "json"
     timeout: Duration | None = None
     free: bool = False
+    checks_key: bool = False
     query: Endpoint | Ask | bool | None = None
     query_many: AskMany | None = None
     collect: Collect | None = None

@@ -4,6 +4,7 @@
 definition (`stream`); nothing here knows a provider.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -171,7 +172,7 @@ class Assembler:
         places = {item.get("index"): item for item in old if isinstance(item, dict)}
         for item in new:
             places[item["index"]] = self._merged(places.get(item["index"]), item)
-        return list(places.values())
+        return [places[index] for index in sorted(places, key=_order)]
 
     def _parsed(self, value: Any) -> Any:
         names = self._plan.stream.parsed
@@ -188,7 +189,13 @@ class Assembler:
         return found
 
 
+def _order(index: Any) -> float:
+    return index if isinstance(index, int | float) else math.inf
+
+
 def _decoded(text: str) -> Any:
+    if not text:
+        return {}
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):

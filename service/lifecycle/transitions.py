@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from service.definitions.catalog import CompiledPace
 from service.definitions.error_reader import ReadError
-from service.definitions.reader import Reading
+from service.definitions.reader import Reading, seen_data
 from service.definitions.schema import ErrorCode
 from service.lifecycle.artifacts import numbered
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
@@ -124,7 +124,7 @@ def _accepted(run: Run, outcome: Accepted, now: float, following: Following) -> 
         upstream_status=reading.raw_status,
         upstream_path=outcome.path,
         progress=reading.progress,
-        data=reading.data if reading.awaits_input else None,
+        data=seen_data(reading) if reading.awaits_input else None,
         awaits_input=reading.awaits_input,
         due_at=None if reading.awaits_input else now + wait_s,
     )
@@ -174,7 +174,9 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
 
 def _parked(run: Run, reading: Reading, now: float) -> Change:
     """Stop looking at a task that waits for the user; the node that goes on with it has it looked at again."""
-    parked = _replace(run, awaits_input=True, data=reading.data, due_at=None, hinted=False, progress=reading.progress)
+    parked = _replace(
+        run, awaits_input=True, data=seen_data(reading), due_at=None, hinted=False, progress=reading.progress
+    )
     entry = Entry(at=now, kind="poll", detail={"status": reading.raw_status, "note": "the task waits for input"})
     wanted = run.webhook is not None and "run.progressed" in run.webhook.events and not run.awaits_input
     if not wanted:
@@ -368,7 +370,7 @@ def _succeeded(run: Run, reading: Reading, now: float, following: Following) -> 
         artifacts=numbered(reading.artifacts, run.id, now),
         awaits_input=False,
         text=reading.text,
-        data=reading.data,
+        data=seen_data(reading),
         upstream_task_id=run.upstream_task_id or reading.task_id,
         progress=1.0,
     )

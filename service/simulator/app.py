@@ -6,8 +6,10 @@ from aiohttp import web
 
 from service.simulator.aggregator import page
 from service.simulator.audio import Audio
+from service.simulator.bytedance import Bytedance
 from service.simulator.control import Control
 from service.simulator.flux import Flux
+from service.simulator.hunyuan3d import Hunyuan3d
 from service.simulator.ideogram import Ideogram
 from service.simulator.images import Images
 from service.simulator.journal import Received
@@ -20,11 +22,16 @@ from service.simulator.platform import Platform
 from service.simulator.realtime import Realtime
 from service.simulator.recraft import Recraft
 from service.simulator.replicate import Replicate
+from service.simulator.runway import Runway
+from service.simulator.runway_reverse import RunwayReverse
 from service.simulator.samples import Samples
+from service.simulator.sora import Sora
 from service.simulator.stage import Stage
 from service.simulator.suno import Suno
 from service.simulator.text import Text
 from service.simulator.udio import Udio
+from service.simulator.veo import Veo
+from service.simulator.videos import Videos
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
@@ -46,6 +53,13 @@ _FAMILIES = (
     Luma,
     Pika,
     Minimax,
+    Runway,
+    RunwayReverse,
+    Veo,
+    Sora,
+    Bytedance,
+    Videos,
+    Hunyuan3d,
     Images,
     Recraft,
     Ideogram,

@@ -145,6 +145,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         encoding: How the body comes; `none` for GET.
         usual_s: How long its tasks take.
         key: How the key is shown; `none` for public routes.
+        asks: It is a question, though it is posted: nothing is created, so no submission's fault strikes it.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     encoding: tuple[Encoding, ...] = ("json",)
     usual_s: float = 60.0
     key: Literal["header", "query", "none"] = "header"
+    asks: bool = False
 
 
 class Family:
@@ -231,7 +233,7 @@ class Family:
     def _handler(self, operation: Operation) -> Callable[[web.Request, Received], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request, received: Received) -> web.StreamResponse:
             call = await self._call(request, received, operation)
-            if operation.method == "GET":
+            if operation.method == "GET" or operation.asks:
                 return await operation.answer(call)
             await self.stage.strike_before(request, call.scenario)
             if call.scenario.refusal is not None:

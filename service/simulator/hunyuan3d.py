@@ -149,11 +149,11 @@ class Hunyuan3d(Family):
         provider, hub = "/v1/ai3d", "/v1/api/3d"
         return (
             Operation(name="generate", path=f"{provider}/submit", answer=self._submit, body=Job, usual_s=150.0),
-            Operation(name="query", path=f"{provider}/query", answer=self._query, body=AskedJob),
+            Operation(name="query", path=f"{provider}/query", answer=self._query, body=AskedJob, asks=True),
             Operation(
                 name="hub_generate", path=f"{hub}/submit", answer=self._submit_hub, body=Generation, usual_s=150.0
             ),
-            Operation(name="hub_query", path=f"{hub}/query", answer=self._query_hub, body=AskedHub),
+            Operation(name="hub_query", path=f"{hub}/query", answer=self._query_hub, body=AskedHub, asks=True),
         )
 
     def _responded(self, told: Json) -> web.Response:

@@ -165,7 +165,7 @@ class Pika(Family):
         """List the operations; the first three share their route."""
         return (
             Operation(name="text_to_video", path=DM, answer=self._generate, body=Generate, usual_s=USUAL_S),
-            Operation(name="feed", path=FEED, answer=self._feed, body=Asked),
+            Operation(name="feed", path=FEED, answer=self._feed, body=Asked, asks=True),
             Operation(name="feed", path=FEED, answer=self._feed, body=Asked, method="GET"),
             Operation(
                 name="text_to_video", path=NATIVE, answer=self._generate_native, body=NativeGenerate, usual_s=USUAL_S

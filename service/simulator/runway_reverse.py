@@ -169,7 +169,7 @@ class RunwayReverse(Family):
                 Operation(name=name, path=f"{PATH}/{end}", answer=self._submit, body=body, usual_s=120.0)
                 for name, (end, body) in BODIES.items()
             ),
-            Operation(name="reverse_get_task", path="/runway/feed", answer=self._feed, body=Asked),
+            Operation(name="reverse_get_task", path="/runway/feed", answer=self._feed, body=Asked, asks=True),
         )
 
     def invalid(self, message: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""The files that results link to: one small real mp4, png, mp3 and wav, served under any result's name.
+"""The files that results link to: one small real file of each kind, served under any result's name.
 
 Links carry their expiry as the real ones do, in hexadecimal epoch seconds, and are refused once it has
 passed.
@@ -19,6 +19,10 @@ CONTENT_TYPES: Final = {
     "png": "image/png",
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "svg": "image/svg+xml",
+    "glb": "model/gltf-binary",
 }
 
 

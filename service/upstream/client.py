@@ -1,6 +1,7 @@
 """Submitting and asking: a node's request out, a reading or an outcome back. Knows nodes, not runs' states."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -13,19 +14,19 @@ from service.clock import Clock
 from service.definitions.catalog import CompiledNode
 from service.definitions.error_reader import ReadError
 from service.definitions.paths import decode_body
-from service.definitions.reader import Answer, As, RawBody, Reading
+from service.definitions.reader import Answer, As, RawBody, Reading, seen_data
 from service.definitions.request import OutgoingRequest
 from service.definitions.results import ReadArtifact
 from service.definitions.schema import Stream, seconds
-from service.errors import CallerError, MediaUnavailable, NotSent, Unconfirmed
+from service.errors import CallerError, MediaUnavailable, NotSent, SocketRefused, Unconfirmed
 from service.lifecycle.artifacts import artifact_id
 from service.lifecycle.run import Run
 from service.lifecycle.transitions import Accepted, Refused, SubmissionOutcome, Unknown
 from service.retry_after import parse_retry_after
 from service.upstream.batch import entries
 from service.upstream.local import looked_up
-from service.upstream.transport import Keep, Transport, WireAnswer, WireStream
-from service.upstream.turn import hold_turn
+from service.upstream.transport import Keep, Transport, WireAnswer, WireSocket, WireStream
+from service.upstream.turn import hold_turn, turn_inputs
 
 _SUBMIT_TIMEOUT_S = 60.0
 _DIRECT_TIMEOUT_S = 300.0
@@ -108,12 +109,15 @@ class UpstreamClient:
         stream = _wanted_stream(node, listener)
         request = node.plan.build(inputs, callback_url=callback_url, external_id=run.external_id, stream=stream)
         try:
-            if node.node.socket is not None:
-                answer = await hold_turn(self._transport, request, node.node.socket, inputs)
+            if (socket := node.node.socket) is not None:
+                said = turn_inputs(node, inputs, socket.rate)
+                answer = await hold_turn(self._transport, request, socket, said)
             elif stream is not None:
                 answer = await self._streamed(node, request, listener)
             else:
                 answer = await self._send(node, run, request, _submit_timeout_s(node))
+        except SocketRefused as exc:
+            return self._refused(node, exc)
         except NotSent as exc:
             return Refused(error=ReadError(code="server", message=str(exc), retryable=True))
         except Unconfirmed as exc:
@@ -121,6 +125,20 @@ class UpstreamClient:
                 return Refused(error=ReadError(code="server", message=str(exc), retryable=True))
             return Unknown(reason=str(exc), path=request.path)
         return await self._outcome(node, run, request, answer)
+
+    def _refused(self, node: CompiledNode, exc: SocketRefused) -> Refused:
+        retry_after_s = parse_retry_after(exc.headers.get("retry-after"), self._clock.now())
+        return Refused(error=handshake_error(node, exc), status=exc.status, retry_after_s=retry_after_s)
+
+    def socket(
+        self, node: CompiledNode, inputs: Mapping[str, Any], *, largest_message_bytes: int
+    ) -> AbstractAsyncContextManager[WireSocket]:
+        """Open a node's WebSocket for somebody who holds the conversation; closed at the end of the block.
+
+        Raises:
+            NotSent: It was not opened; nothing was started. `SocketRefused` when upstream said so.
+        """
+        return self._transport.socket(node.plan.build(inputs), largest_message_bytes=largest_message_bytes)
 
     async def _outcome(
         self, node: CompiledNode, run: Run, request: OutgoingRequest, answer: WireAnswer
@@ -219,9 +237,7 @@ class UpstreamClient:
         keep = self._keeper(run, 0) if node.reader.raw not in (None, "text") else None
         return await self._transport.send(request, timeout_s=timeout_s, keep=keep)
 
-    async def _streamed(
-        self, node: CompiledNode, request: OutgoingRequest, listener: Listener | None
-    ) -> WireAnswer:
+    async def _streamed(self, node: CompiledNode, request: OutgoingRequest, listener: Listener | None) -> WireAnswer:
         """Send a submission whose answer comes in events; whoever listens hears them at once."""
         timeout_s = _submit_timeout_s(node)
         async with self._transport.streaming(request, timeout_s=timeout_s) as wire:
@@ -251,6 +267,12 @@ async def _heard(wire: WireStream, listener: Listener | None) -> AsyncIterator[b
         if listener is not None and wire.status in _SUCCESS:
             listener.hear(piece)
         yield piece
+
+
+def handshake_error(node: CompiledNode, exc: SocketRefused) -> ReadError:
+    """Return what the refusal of a handshake means; nothing was started, whatever it says."""
+    error = node.reader.read("submit", Answer(status=exc.status, body=str(exc))).error
+    return error or ReadError(code="server", message=str(exc), retryable=True)
 
 
 def _wanted_stream(node: CompiledNode, listener: Listener | None) -> Stream | None:
@@ -309,7 +331,7 @@ def _as_data(reading: Reading) -> Reading:
         "progress": reading.progress,
         "artifacts": [{"kind": each.kind, "role": each.role, "url": each.url} for each in reading.artifacts],
         "text": reading.text,
-        "data": reading.data,
+        "data": seen_data(reading),
         "error": msgspec.to_builtins(reading.error),
     }
     return Reading(

@@ -4,6 +4,7 @@ Was the request perhaps received? `NotSent` says no, so sending again is safe; `
 This is the only room that knows the HTTP client used for it (see docs/decisions/0003-http-client.md).
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
@@ -16,7 +17,7 @@ from yarl import URL
 
 from service.definitions.reader import RawBody
 from service.definitions.request import FilePart, OutgoingRequest
-from service.errors import NotSent, Unconfirmed
+from service.errors import NotSent, SocketRefused, Unconfirmed
 from service.settings import Secret
 
 _KEEPALIVE_S = 4.0  # shorter than servers', so that a paid request never meets a connection being closed
@@ -24,6 +25,8 @@ _CONNECT_S = 5.0
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _HEADERS = {"User-Agent": "Halley"}
 _SOCKET_OPEN_S = 15.0
+_SOCKET_CLOSE_S = 2.0
+_SOCKET_PING_S = 20.0
 _LABELS = 2
 _FIRST_NON_SUCCESS = 300
 
@@ -51,6 +54,47 @@ class WireStream(Struct, frozen=True, kw_only=True):
 
 
 Keep = Callable[[AsyncIterator[bytes]], Awaitable[RawBody]]
+
+
+class WireSocket:
+    """An open WebSocket to upstream; pings are answered by themselves.
+
+    Attributes:
+        close_reason: What upstream said when it closed.
+    """
+
+    def __init__(self, opened: aiohttp.ClientWebSocketResponse) -> None:
+        self._opened = opened
+        self.close_reason = ""
+
+    @property
+    def close_code(self) -> int | None:
+        """Why it is closed, once it is."""
+        return self._opened.close_code
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; waits while upstream takes no more.
+
+        Raises:
+            Unconfirmed: The connection is gone.
+        """
+        try:
+            await (self._opened.send_str(message) if isinstance(message, str) else self._opened.send_bytes(message))
+        except (aiohttp.ClientError, OSError) as exc:
+            raise Unconfirmed(f"the WebSocket to upstream broke: {_said(exc)}") from exc
+
+    async def receive(self) -> str | bytes | None:
+        """Return the next message, or None when it is closed."""
+        message = await self._opened.receive()
+        if message.type is aiohttp.WSMsgType.TEXT or message.type is aiohttp.WSMsgType.BINARY:
+            data: str | bytes = message.data
+            return data
+        self.close_reason = str(message.extra or "") if message.type is aiohttp.WSMsgType.CLOSE else ""
+        return None
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close it, and tell why."""
+        await self._opened.close(code=code, message=reason.encode())
 
 
 class Transport:
@@ -117,26 +161,37 @@ class Transport:
             yield WireStream(status=response.status, headers=headers, pieces=pieces)
 
     @contextlib.asynccontextmanager
-    async def socket(self, request: OutgoingRequest) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Open a WebSocket.
+    async def socket(
+        self, request: OutgoingRequest, *, largest_message_bytes: int = _MAX_ANSWER_BYTES
+    ) -> AsyncIterator["WireSocket"]:
+        """Open a WebSocket, and close it at the end of the block.
 
         Raises:
-            NotSent: It was not opened; nothing was started.
-            Unconfirmed: It broke after it was open.
+            NotSent: It was not opened; nothing was started. `SocketRefused` when upstream said so.
         """
-        session = self._open_session()
-        url = self._url(request)
-        with _told_apart(_SOCKET_OPEN_S):
-            headers = self._headers(request, "*/*")
-            try:
-                opened = await session.ws_connect(url, headers=headers, max_msg_size=_MAX_ANSWER_BYTES)
-            except aiohttp.WSServerHandshakeError as exc:
-                raise NotSent(f"upstream refused the WebSocket (HTTP {exc.status})") from exc
+        opened = await self._handshake(request, largest_message_bytes)
         try:
-            with _told_apart(_SOCKET_OPEN_S):
-                yield opened
+            yield WireSocket(opened)
         finally:
             await opened.close()
+
+    async def _handshake(self, request: OutgoingRequest, largest_bytes: int) -> aiohttp.ClientWebSocketResponse:
+        session, headers = self._open_session(), self._headers(request, "*/*")
+        timeout = aiohttp.ClientWSTimeout(ws_close=_SOCKET_CLOSE_S)
+        try:
+            async with asyncio.timeout(_SOCKET_OPEN_S):
+                return await session.ws_connect(
+                    self._url(request),
+                    headers=headers,
+                    max_msg_size=largest_bytes,
+                    heartbeat=_SOCKET_PING_S,
+                    timeout=timeout,
+                )
+        except aiohttp.WSServerHandshakeError as exc:
+            headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
+            raise SocketRefused(exc.status, headers) from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise NotSent(f"the WebSocket to upstream could not be opened: {_said(exc)}") from exc
 
     @contextlib.asynccontextmanager
     async def _opened(

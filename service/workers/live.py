@@ -9,20 +9,36 @@ from collections.abc import Iterator
 
 
 class Hearing:
-    """One listener's queue of pieces; None ends it."""
+    """What one listener has not taken yet."""
 
     def __init__(self) -> None:
-        self.pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.heard = False
+        self._pieces: list[bytes] = []
+        self._has_turned = False
+        self._news = asyncio.Event()
 
     def hear(self, piece: bytes) -> None:
         """Take a piece of the stream."""
-        self.heard = True
-        self.pieces.put_nowait(piece)
+        self._pieces.append(piece)
+        self._news.set()
 
-    def end(self) -> None:
-        """Say that no more will come."""
-        self.pieces.put_nowait(None)
+    def turn(self) -> None:
+        """Say that the run has come further than its pieces tell."""
+        self._has_turned = True
+        self._news.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there is something to take, or after the time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return the pieces that came, and whether the run came further after them."""
+        pieces, turned = b"".join(self._pieces), self._has_turned
+        self._pieces.clear()
+        self._has_turned = False
+        self._news.clear()
+        return pieces, turned
 
 
 class LiveAnswers:

@@ -14,6 +14,13 @@ from service.workers.lanes import LaneWorker
 _LEASE_S = 60.0
 
 
+_MISSED_LOOKS = 2
+
+
+def _is_missing(asked: Asked) -> bool:
+    return asked.reading.error is not None and asked.reading.error.code == "not_found"
+
+
 class Poller(LaneWorker):
     """Looks at running tasks, and at flows."""
 
@@ -55,7 +62,11 @@ class Poller(LaneWorker):
         elif len(runs) > 1:
             asked = await self._desk.clients[first.mode].ask_many(node, runs)
             for run in runs:
-                await self._hear(run, asked.get(run.id))
+                told = asked.get(run.id)
+                is_missing = told is None or _is_missing(told)
+                # A list may leave out what a question of its own would find.
+                is_asked_alone = is_missing and run.looks >= _MISSED_LOOKS
+                await self._hear(run, await self._ask(run, node) if is_asked_alone else told)
         else:
             await self._hear(first, await self._ask(first, node))
 

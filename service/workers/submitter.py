@@ -64,9 +64,6 @@ class Submitter(LaneWorker):
             # Whatever went wrong here, bytes may have left: the one thing never to do is to send again.
             desk.log.exception("submission.broke", run=run.id)
             return Unknown(reason=f"the submission broke: {type(exc).__name__}", path=run.upstream_path or "")
-        finally:
-            if listener is not None:
-                listener.end()
 
     def _tell(self, run: Run, outcome: SubmissionOutcome) -> None:
         facts = {"run": run.id, "node": run.node, "attempt": run.attempts, "mode": run.mode}

@@ -4,7 +4,9 @@ A hint only: the store is the truth, and whoever waits also looks there.
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 from service.lifecycle.run import Change
 from service.workers.sweep import Sweep
@@ -16,7 +18,7 @@ class Switchboard:
     """Rings sweeps and wakes waiters."""
 
     def __init__(self) -> None:
-        self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiters: dict[str, set[Callable[[], None]]] = defaultdict(set)
         self._sweeps: dict[str, Sweep] = {}
 
     def connect(self, sweep: Sweep) -> None:
@@ -40,19 +42,23 @@ class Switchboard:
         elif run.state == "submit_unknown":
             self.ring("reconcile")
         if run.is_final or run.state in _ENDED_ENOUGH:
-            for waiter in self._waiters.get(run.id, ()):
-                waiter.set()
+            for wake in self._waiters.get(run.id, ()):
+                wake()
 
     async def wait(self, run_id: str, timeout_s: float) -> None:
         """Return when the run has ended (or nobody can tell its outcome), or after the time."""
         waiter = asyncio.Event()
-        self._waiters[run_id].add(waiter)
-        try:
+        with self.waking(run_id, waiter.set), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await waiter.wait()
-        except TimeoutError:
-            pass
+
+    @contextlib.contextmanager
+    def waking(self, run_id: str, wake: Callable[[], None]) -> Iterator[None]:
+        """Call `wake` when the run has ended (or nobody can tell its outcome), until the block ends."""
+        self._waiters[run_id].add(wake)
+        try:
+            yield
         finally:
-            self._waiters[run_id].discard(waiter)
+            self._waiters[run_id].discard(wake)
             if not self._waiters[run_id]:
                 del self._waiters[run_id]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,16 +18,23 @@ from service.definitions.catalog import Catalog, CompiledPace, load_catalog
 from service.log import silent_log
 from service.settings import load_settings
 from service.simulator import Simulator, SimulatorOptions
+from service.simulator.callbacks import LoopbackResolver
 
 API_KEY = "test-key"
 QUICK = CompiledPace(first_s=0.1, every_s=0.1, growth=1.1, at_most_s=0.5, deadline_s=60, with_callback=50)
-TUNING = Tuning(submit_s=0.05, poll_s=0.05, reconcile_s=0.05, expire_s=0.1, deliver_s=0.05)
+TUNING = Tuning(submit_s=0.05, poll_s=0.05, reconcile_s=0.05, expire_s=0.1, deliver_s=0.05, resolver=LoopbackResolver())
+
+
+@functools.cache
+def shipped_catalog() -> Catalog:
+    """Return the shipped nodes, compiled once for all tests of a process."""
+    return load_catalog()
 
 
 def quick_catalog(**pace: float) -> Catalog:
     """Return the shipped nodes, asked about ten times a second."""
     words = msgspec.structs.replace(QUICK, **pace)
-    nodes = load_catalog().nodes
+    nodes = shipped_catalog().nodes
     return Catalog({name: msgspec.structs.replace(node, pace=words) for name, node in nodes.items()})
 
 

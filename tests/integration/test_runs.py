@@ -324,10 +324,13 @@ async def test_a_query_that_is_cut_off_is_asked_again(halley: House) -> None:
     made = await halley.start(T2V, {"prompt": "x [[duration:60]] [[callback:never]] [[poll_hang:1]]"})
     running = await halley.until(made.json()["id"], "running")
     node = halley.app.state.services.catalog.get("kling.query")
-    client = UpstreamClient(Hasty(halley.sim.url, Secret("k")), SystemClock())
-    async with client._transport:  # a time-out of its own, so that nobody waits for minutes
+    services = halley.app.state.services
+    transport = Hasty(halley.sim.url, Secret("k"))
+    client = UpstreamClient(transport, SystemClock(), services.materials_of("live"), services.vault)
+    asking = await services.store.run(running["id"])
+    async with transport:  # a time-out of its own, so that nobody waits for minutes
         task = {"action": "videos", "action2": "text2video", "task_id": running["upstream"]["task_id"]}
-        cut, answered = [await client.submit(node, task, callback_url=None, external_id="x") for _ in range(2)]
+        cut, answered = [await client.submit(node, asking, task, callback_url=None) for _ in range(2)]
 
     assert isinstance(cut, Refused)
     assert cut.error.retryable

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from service.simulator.aggregator import Refused, json_answer, platform_error
 from service.simulator.family import Call, Family, Json, Operation
+from service.simulator.hunyuan3d import image_answer as model3d_answer
 from service.simulator.images.bodies import Edit, Generate, SeededitEdit, SeedreamGenerate
 from service.simulator.images.elsewhere import inline
 from service.simulator.images.models import ImageModel, model_of
@@ -25,6 +26,7 @@ FAILED = "do request failed"
 NO_IMAGE_ROUTE = "not supported model for image generation, only imagen models are supported"
 USER_ERROR = "image_generation_user_error"
 OUTPUT_TOKENS = 1056
+_MODELS_3D = ("hunyuan", "hy-3d")
 
 SOURCES = Upload(names=("image", "image[]"), most=16, max_bytes=25 * MEGABYTE)
 SQUARE_PNG = Upload(names=("image",), content_types=("image/png",), max_bytes=4 * MEGABYTE)
@@ -49,7 +51,10 @@ class Images(Family):
         )
 
     def _typed(self, operation: Operation, sent: Json, received: Received, *, strict: bool) -> Any:
-        model = model_of(str(sent.get("model", "")))
+        name = str(sent.get("model", ""))
+        if name.startswith(_MODELS_3D):
+            return None  # the family checks its own
+        model = model_of(name)
         body = BODIES[operation.name, model.seed]
         return super()._typed(msgspec.structs.replace(operation, body=body), sent, received, strict=strict)
 
@@ -83,6 +88,8 @@ class Images(Family):
         return model
 
     async def _generate(self, call: Call) -> web.Response:
+        if call.body is None:
+            return model3d_answer(call)
         model = self._checked_model(call)
         self._refuse_as_told(call.scenario)
         if getattr(call.body, "stream", False) and model.inline:

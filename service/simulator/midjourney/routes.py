@@ -48,6 +48,7 @@ class Midjourney(Family):
                 path=f"{PREFIX}/task/list-by-condition",
                 body=bodies.Condition,
                 answer=self._list,
+                asks=True,
             ),
             self._submission("change", "change", bodies.Change, self._change),
             self._submission("shorten", "shorten", bodies.Shorten, self._shorten, 15.0),

@@ -45,7 +45,7 @@ class Suno(Family):
             ),
             Operation(name="concat", path="/suno/submit/concat", body=bodies.Concat, answer=self._concat),
             Operation(name="create_persona", path="/suno/persona/create", body=bodies.Persona, answer=self._persona),
-            Operation(name="query_batch", path="/suno/fetch", body=bodies.Batch, answer=self._batch),
+            Operation(name="query_batch", path="/suno/fetch", body=bodies.Batch, answer=self._batch, asks=True),
             Operation(name="add_style_tags", path="/suno/act/tags", body=bodies.Tags, answer=self._tags),
             Operation(name="vox", path="/suno/act/vox/{clip_id}", body=bodies.Vox, answer=self._vox),
             self._question("query_task", "/suno/fetch/{task_id}", self._fetch),
