@@ -37,6 +37,7 @@ from service.secret_key import load_secret_key
 from service.settings import Secret, Settings
 from service.store.sqlite import SqliteStore
 from service.upstream.client import UpstreamClient
+from service.upstream.key_check import KeyWatch, checking_node
 from service.upstream.transport import Transport
 from service.workers.budget import Budgets
 from service.workers.conductor import FlowWaker
@@ -182,6 +183,7 @@ class House:
         self._is_ready = False
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         self.archive: Archive
+        self.key_watch: KeyWatch
         self.live = LiveAnswers()
 
     @contextlib.asynccontextmanager
@@ -245,6 +247,8 @@ class House:
     ) -> Desk:
         settings = self._settings
         live = await stack.enter_async_context(Transport(settings.upstream_url, settings.upstream_key))
+        has_key, node = settings.upstream_key is not None, checking_node(self._catalog)
+        self.key_watch = KeyWatch(live, node, has_key=has_key, clock=self._clock, start=crew.start)
         clients: dict[Mode, UpstreamClient] = {
             "live": UpstreamClient(live, self._clock, self.archive.materials["live"], self.archive.vault)
         }
@@ -307,6 +311,8 @@ class House:
             public_url=settings.public_url,
             can_run_live=settings.upstream_key is not None,
             can_run_mock=self._mock is not None,
+            key_watch=self.key_watch,
+            data_dir=settings.data_dir,
             wait_cap_s=self._tuning.wait_cap_s,
             keep_alive_s=self._tuning.keep_alive_s,
             relay_limits=self._tuning.relay_limits,

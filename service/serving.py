@@ -5,6 +5,7 @@ What the application is made of stands in `app`, what a command says about it in
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from service.errors import SettingsError
 # Requests under way are given this long; what the application has under way comes after, both within 10 s.
 _GRACE_S = 3
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound
+_WRONG_WORDS = "ASGI callable returned without completing handshake."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -67,6 +69,8 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
     Raises:
         SettingsError: The application cannot be opened, or the address was taken meanwhile.
     """
+    logger = logging.getLogger("uvicorn.error")
+    logger.addFilter(_is_true)
     try:
         async with app.lifespan():
             server = _Server(_config(app))
@@ -79,6 +83,13 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
                 await asyncio.wait([running])
     except BaseExceptionGroup as exc:
         raise _unwrapped(exc) from None
+    finally:
+        logger.removeFilter(_is_true)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Drop a line that uvicorn writes of every WebSocket refused in good order (its pull request 3138)."""
+    return record.getMessage() != _WRONG_WORDS
 
 
 def _unwrapped(exc: BaseException) -> BaseException:

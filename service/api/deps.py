@@ -1,6 +1,7 @@
 """What handlers are given: the services, made once in `app.py` and kept in the application's state."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from litestar import Request
 from litestar.datastructures import State
@@ -20,6 +21,7 @@ from service.log import Log
 from service.metrics import Metrics
 from service.store.base import Store
 from service.upstream.client import UpstreamClient
+from service.upstream.key_check import KeyWatch
 from service.workers.live import LiveAnswers
 from service.workers.switchboard import Switchboard
 
@@ -53,6 +55,8 @@ class Services(Struct, frozen=True, kw_only=True):
         public_url: Where the outside reaches Halley, if anywhere.
         can_run_live: An upstream key is there.
         can_run_mock: A simulated upstream is there.
+        key_watch: Knows whether the upstream key is good.
+        data_dir: Folder of the database and of files.
         wait_cap_s: Longest wait in one request.
         keep_alive_s: Longest silence in a stream of events.
         relay_limits: How long a relayed WebSocket may be open.
@@ -78,6 +82,8 @@ class Services(Struct, frozen=True, kw_only=True):
     public_url: str | None
     can_run_live: bool
     can_run_mock: bool
+    key_watch: KeyWatch
+    data_dir: Path
     wait_cap_s: float
     keep_alive_s: float
     relay_limits: RelayLimits

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from litestar import Response, delete, get, post
+from litestar import HttpMethod, Response, post, route
 from litestar.params import PathParameter
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from service.api.multipart import AnyRequest, BrokenBody, parts
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
+from service.artifacts.vault import NAME
 from service.clock import isoformat
 from service.errors import Fault, InvalidInput, NotFound
 from service.store.base import FileRecord
@@ -68,17 +69,17 @@ async def _from_form(request: AnyRequest, intake: Intake) -> str:
     return taken[0]
 
 
-@get("/v1/files/{file:str}")
-async def show_file(request: AnyRequest, file: FileId, caller: CalledBy, services: Using) -> Response[bytes]:
-    """Show what is known of an upload."""
-    record = await own_file(file, caller.workspace, services)
-    return json_response(_view(record, base_url(request, services), services))
-
-
-@delete("/v1/files/{file:str}", status_code=HTTPStatus.NO_CONTENT)
-async def delete_file(file: FileId, caller: CalledBy, services: Using) -> None:
-    """Delete an upload; doing it again changes nothing."""
+# One handler, since the framework tells in `Allow` of the first handler's methods alone.
+@route("/v1/files/{file:str}", http_method=[HttpMethod.GET, HttpMethod.DELETE], status_code=HTTPStatus.OK)
+async def show_or_delete_file(request: AnyRequest, file: FileId, caller: CalledBy, services: Using) -> Response[bytes]:
+    """Show what is known of an upload; or delete it, and doing that again changes nothing."""
+    if request.method == HttpMethod.GET:
+        record = await own_file(file, caller.workspace, services)
+        return json_response(_view(record, base_url(request, services), services))
+    if not NAME.fullmatch(file):
+        raise _not_there()
     await services.files.remove(caller.workspace, file)
+    return Response(b"", status_code=HTTPStatus.NO_CONTENT)
 
 
 async def own_file(file_id: str, workspace: str, services: Services) -> FileRecord:
@@ -89,8 +90,12 @@ async def own_file(file_id: str, workspace: str, services: Services) -> FileReco
     """
     record = await services.files.get(workspace, file_id)
     if record is None:
-        raise NotFound("There is no file of this id (any more).")
+        raise _not_there()
     return record
+
+
+def _not_there() -> NotFound:
+    return NotFound("There is no file of this id (any more).")
 
 
 def _view(record: FileRecord, base: str, services: Services) -> FileView:

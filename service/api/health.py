@@ -1,11 +1,15 @@
-"""Operations: liveness, readiness, metrics and the API document. Open to all; they tell nothing private."""
+"""Operations: liveness, readiness, metrics and the API document. Open to all; only who has an API key is told more."""
+
+from collections.abc import Mapping
 
 from litestar import Response, get
 from msgspec import Struct
 
 from service.api.answers import json_response
-from service.api.deps import Using
-from service.errors import StoreError
+from service.api.checks import Check, database_check, definitions_check, disk_check, key_check, sweeps_check
+from service.api.deps import Services, Using
+from service.api.starts import AnyRequest
+from service.errors import StoreError, Unauthorized
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -13,6 +17,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: str
     checks: dict[str, str] = {}
+    details: list[Check] = []
 
 
 @get("/healthz")
@@ -22,7 +27,7 @@ async def healthz() -> Response[bytes]:
 
 
 @get("/readyz")
-async def readyz(services: Using) -> Response[bytes]:
+async def readyz(request: AnyRequest, services: Using) -> Response[bytes]:
     """Tell whether new work is taken: the database can be written and the process is not stopping."""
     checks = {"process": "ok" if services.is_ready() else "stopping", "database": "ok"}
     try:
@@ -32,7 +37,28 @@ async def readyz(services: Using) -> Response[bytes]:
     checks["upstream_key"] = "set" if services.can_run_live else "missing: only mode=mock and mode=preview work"
     checks["callbacks"] = "on" if services.public_url else "off: HALLEY_PUBLIC_URL is not set, runs are polled"
     is_ready = checks["process"] == checks["database"] == "ok"
-    return json_response(Health(status="ok" if is_ready else "unavailable", checks=checks), 200 if is_ready else 503)
+    details = await _details(services) if await _knows_us(request.headers, services) else []
+    health = Health(status="ok" if is_ready else "unavailable", checks=checks, details=details)
+    return json_response(health, 200 if is_ready else 503)
+
+
+async def _knows_us(headers: Mapping[str, str], services: Services) -> bool:
+    """Tell whether a valid API key was sent; without one, or without a database to look it up in, nobody is known."""
+    try:
+        await services.keys.identify(headers)
+    except (Unauthorized, StoreError):
+        return False
+    return True
+
+
+async def _details(services: Services) -> list[Check]:
+    return [
+        await database_check(services.store),
+        sweeps_check(services.switchboard),
+        key_check(services.key_watch.look()),
+        definitions_check(len(services.catalog.nodes)),
+        disk_check(services.data_dir),
+    ]
 
 
 @get("/metrics")

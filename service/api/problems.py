@@ -49,6 +49,16 @@ _CODES = {
 }
 
 
+STORE_PROBLEM = Problem(
+    type=_URN + "store",
+    title="The database cannot do its work",
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
+    detail="Nothing was started. Try again in a moment.",
+    code="server",
+    retryable=True,
+)
+
+
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
     """Write a problem as an HTTP answer."""
     return Response(
@@ -102,15 +112,7 @@ def on_http_error(_request: Request[Any, Any, State], exc: HTTPException) -> Res
 def on_store_error(request: Request[Any, Any, State], exc: StoreError) -> Response[bytes]:
     """Answer when the database cannot do its work: nothing was taken in, so the caller may try again."""
     request.app.state.services.log.error("store.failed", error=str(exc))
-    problem = Problem(
-        type=_URN + "store",
-        title="The database cannot do its work",
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        detail="Nothing was started. Try again in a moment.",
-        code="server",
-        retryable=True,
-    )
-    return problem_response(problem, {"Retry-After": "5"})
+    return problem_response(STORE_PROBLEM, {"Retry-After": "5"})
 
 
 def on_bug(request: Request[Any, Any, State], exc: Exception) -> Response[bytes]:

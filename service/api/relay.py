@@ -18,12 +18,12 @@ from msgspec import Struct
 
 from service.api.deps import RelayLimits, Services, Using
 from service.api.node_routes import NodeName
-from service.api.problems import PROBLEM_MEDIA_TYPE, Problem, caller_problem, upstream_problem
+from service.api.problems import PROBLEM_MEDIA_TYPE, STORE_PROBLEM, Problem, caller_problem, upstream_problem
 from service.api.starts import refuse_impossible
 from service.definitions.catalog import CompiledNode
 from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
-from service.errors import CallerError, Fault, InvalidInput, NotFound, NotSent, SocketRefused, Unconfirmed
+from service.errors import CallerError, Fault, InvalidInput, NotFound, NotSent, SocketRefused, StoreError, Unconfirmed
 from service.lifecycle.run import Mode
 from service.upstream.client import handshake_error
 from service.upstream.transport import WireSocket
@@ -31,7 +31,7 @@ from service.upstream.transport import WireSocket
 RELAY_MESSAGE_BYTES = 1024 * 1024
 _KEY_PROTOCOL = "halley.key."
 _MODE = Field(type="string", enum=["live", "mock"])
-_NORMAL, _AWAY, _NO_CODE, _LOST, _BROKEN, _TLS_FAILED = 1000, 1001, 1005, 1006, 1011, 1015
+_NORMAL, _AWAY, _NO_CODE, _LOST, _TOO_BIG, _BROKEN, _TLS_FAILED = 1000, 1001, 1005, 1006, 1009, 1011, 1015
 _REASON_BYTES = 123
 
 AnySocket = WebSocket[Any, Any, State]
@@ -57,6 +57,9 @@ async def relay_socket(socket: AnySocket, node: NodeName, services: Using) -> No
         await _relay(socket, found, inputs, facts, services)
     except CallerError as exc:
         await _refuse(socket, caller_problem(exc))
+    except StoreError as exc:
+        services.log.error("store.failed", error=str(exc))  # noqa: TRY400 - the text says all there is
+        await _refuse(socket, STORE_PROBLEM)
 
 
 async def _relay(
@@ -65,7 +68,7 @@ async def _relay(
     client = services.clients[facts["mode"]]
     try:
         async with client.socket(node, inputs, largest_message_bytes=RELAY_MESSAGE_BYTES) as wire:
-            await socket.accept(subprotocols=_chosen_protocol(socket))
+            await _accept(socket)
             await _hold(_Relay(socket, wire, services.relay_limits), facts, services)
     except SocketRefused as exc:
         error = handshake_error(node, exc)
@@ -112,6 +115,11 @@ def _asked(socket: AnySocket, node: CompiledNode, services: Services) -> tuple[M
 
 def _in_query(fault: Fault) -> Fault:
     return msgspec.structs.replace(fault, pointer="query:" + fault.pointer.removeprefix("/"))
+
+
+async def _accept(socket: AnySocket) -> None:
+    accepted = {"type": "websocket.accept", "subprotocol": _chosen_protocol(socket), "headers": []}
+    await socket.send(cast("Message", accepted))
 
 
 async def _refuse(socket: AnySocket, problem: Problem) -> None:
@@ -175,7 +183,10 @@ class _Relay:
         while (message := cast("dict[str, Any]", await self._socket.receive()))["type"] == "websocket.receive":
             text, data = message.get("text"), message.get("bytes")
             said = text if text is not None else data or b""
-            self.up_bytes += _size_bytes(said)
+            size_bytes = _size_bytes(said)
+            if size_bytes > RELAY_MESSAGE_BYTES:
+                return Ending(by="limit", code=_TOO_BIG, reason="a message may have 1 MiB")
+            self.up_bytes += size_bytes
             self._stir()
             try:
                 await self._wire.send(said)

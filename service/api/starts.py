@@ -100,12 +100,16 @@ def _media(node: CompiledNode, values: Mapping[str, Any]) -> list[tuple[str, str
 
 def _misplaced(raw: Mapping[str, Any], media: list[tuple[str, str, Field]], intake: Intake) -> list[Fault]:
     """Find files that were sent for fields that take none."""
-    placed = {text for _, text, _ in media}
+    taken, placed = set(intake.hashes), {text for _, text, _ in media}
     return [
         Fault(pointer=f"/{name}", code="type", message=f"{name} takes no file; send its value itself")
         for name, value in raw.items()
-        if any(text in intake.hashes and text not in placed for text in (value if isinstance(value, list) else [value]))
+        if not placed.issuperset(taken.intersection(each for each in _listed(value) if isinstance(each, str)))
     ]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _hashed(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:

@@ -14,6 +14,7 @@ _MODULES = {
     "serve": "serve",
     "demo": "demo",
     "simulate": "simulate",
+    "check": "check",
     "run": "run",
     "nodes": "nodes",
     "keys": "keys",

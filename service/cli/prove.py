@@ -42,7 +42,9 @@ def command(nodes: tuple[str, ...], *, as_json: bool) -> None:
     if wrong:
         raise click.ClickException(f"{len(wrong)} of {answers} answers are not read as their fixtures say")
     if not as_json:
-        click.echo(f"Answers read as their fixtures say: {answers}, of {len({proof.node.id for proof in found})} nodes.")
+        click.echo(
+            f"Answers read as their fixtures say: {answers}, of {len({proof.node.id for proof in found})} nodes."
+        )
 
 
 def _definitions() -> Definitions:
@@ -50,7 +52,8 @@ def _definitions() -> Definitions:
         definitions = load([shipped(), *load_settings().nodes_path], fixtures=True)
     except DefinitionFaults as exc:
         raise click.ClickException(told(exc.faults)) from exc
-    if faults := lint(definitions):
+    # A fixture of a node that is not there proves nothing, and `nodes lint` tells of it.
+    if faults := [fault for fault in lint(definitions) if "/fixtures/" not in fault.file]:
         raise click.ClickException(told(faults))
     return definitions
 

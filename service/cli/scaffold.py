@@ -2,7 +2,7 @@
 
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +10,7 @@ import msgspec
 
 from service.cli.definitions import told
 from service.definitions.lint import lint
-from service.definitions.loader import DefinitionFaults, Definitions, load, shipped
+from service.definitions.loader import DefinitionFault, DefinitionFaults, Definitions, load, shipped
 from service.definitions.scaffold import Draft, drafted
 from service.definitions.schema import NodeId
 from service.settings import Settings, load_settings
@@ -51,12 +51,16 @@ def _checked(node: str) -> str:
         raise click.ClickException(f"{node!r} is no name of a node; write one such as acme.text_to_image") from None
 
 
-def _known(settings: Settings, *folders: Path) -> Definitions:
-    paths = [*settings.nodes_path, *(folder for folder in folders if folder.is_dir())]
+def _known(settings: Settings, folder: Path) -> Definitions:
     try:
-        return load([shipped(), *paths], fixtures=True)
+        return _loaded(settings, folder)
     except DefinitionFaults as exc:
         raise click.ClickException(told(exc.faults)) from exc
+
+
+def _loaded(settings: Settings, *folders: Path) -> Definitions:
+    paths = [*settings.nodes_path, *(folder for folder in folders if folder.is_dir())]
+    return load([shipped(), *paths], fixtures=True)
 
 
 def _require_sound(settings: Settings, folder: Path, files: Mapping[str, str]) -> None:
@@ -66,10 +70,16 @@ def _require_sound(settings: Settings, folder: Path, files: Mapping[str, str]) -
         raise click.ClickException(f"nothing was written, for this would be overwritten: {', '.join(taken)}")
     with tempfile.TemporaryDirectory() as draft:
         _write(Path(draft), files)
-        known = _known(settings, folder, Path(draft))
-    faults = [fault for fault in lint(known) if fault.file.startswith(draft)]
+        faults = [fault for fault in _faults(settings, folder, Path(draft)) if fault.file.startswith(draft)]
     if faults:
         raise click.ClickException("nothing was written: " + told(faults).replace(f"{draft}/", ""))
+
+
+def _faults(settings: Settings, *folders: Path) -> Sequence[DefinitionFault]:
+    try:
+        return lint(_loaded(settings, *folders))
+    except DefinitionFaults as exc:
+        return exc.faults
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

@@ -97,6 +97,13 @@ class Reading(Struct, frozen=True, kw_only=True):
     refused: bool = False
 
 
+def raw_artifact(kind: str, kept: RawBody) -> ReadArtifact:
+    """Return an answer's own bytes as a result; what they are tells more than what they were promised to be."""
+    told = (kept.mime or "").partition("/")[0]
+    kind = told if told in ("video", "image", "audio") else kind
+    return ReadArtifact(kind=kind, url=None, mime=kept.mime, size_bytes=kept.size_bytes or None)
+
+
 def seen_data(reading: Reading) -> dict[str, Any] | None:
     """Return what users see as `data`: the structured result with the facts beside it."""
     return {**(reading.data or {}), **reading.details} or None
@@ -157,7 +164,9 @@ class AnswerReader:
             streamed = self.stream.assembled(answer.body)
             if not streamed.whole:
                 return Reading(state="failed", error=_CUT_STREAM)
-            answer = Answer(status=answer.status, body=streamed.body)
+            reading = self.read(as_, Answer(status=answer.status, body=streamed.body))
+            # What began was accepted, and perhaps billed: its failure is no reason to send it again.
+            return msgspec.structs.replace(reading, refused=False) if streamed.begun else reading
         if self._is_raw(answer):
             return self._raw_result(answer.body)
         if not isinstance(answer.body, dict | list):
@@ -173,7 +182,7 @@ class AnswerReader:
         if self.raw == "text":
             return Reading(state="succeeded", text=body if isinstance(body, str) else as_text(body), has_result=True)
         kept = body if isinstance(body, RawBody) else RawBody(size_bytes=0)
-        artifact = ReadArtifact(kind=self.raw or "file", url=None, mime=kept.mime, size_bytes=kept.size_bytes or None)
+        artifact = raw_artifact(self.raw or "file", kept)
         return Reading(state="succeeded", artifacts=(artifact,), has_result=True)
 
     def _read_json(self, as_: As, answer: Answer) -> Reading:

@@ -202,16 +202,16 @@ def _compile_links(rule: ArtifactRule, links: Links) -> Find:
     def find(scope: Scope) -> Iterator[ReadArtifact]:
         found = each(scope)
         text = "\n".join(v for v in found if isinstance(v, str)) if isinstance(found, list) else as_text(found)
-        for url in _addresses(text.replace("\\/", "/"), ends, anchors=links.anchors):
+        for url in _addresses(text.replace("\\/", "/"), ends, links, is_picture=rule.kind == "image"):
             yield ReadArtifact(kind=rule.kind, role=rule.role, **_by_address(url))
 
     return find
 
 
-def _addresses(text: str, ends: tuple[str, ...], *, anchors: bool) -> list[str]:
-    if shown := _MARKDOWN_IMAGE.findall(text):
+def _addresses(text: str, ends: tuple[str, ...], links: Links, *, is_picture: bool) -> list[str]:
+    if is_picture and (shown := _MARKDOWN_IMAGE.findall(text)):
         return list(dict.fromkeys(shown))
-    bare = text if anchors else _MARKDOWN_LINK.sub(" ", text)
+    bare = text if links.anchors else _MARKDOWN_LINK.sub(" ", text)
     urls = [url.rstrip(".,;:!?*_") for url in _ADDRESS.findall(bare)]
     results = [url for url in urls if _path_of(url).lower().endswith(ends)]
     if results:

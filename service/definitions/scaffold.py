@@ -89,6 +89,8 @@ def _operation(draft: Draft, provider: Provider | None) -> Iterator[str]:
     yield f"submit: {_submit(draft)}" + ("" if draft.submit else "   # change: method and path, as the API says")
     if not draft.is_direct and provider and (draft.query or provider.query is None):
         yield f"query: {draft.query or _QUERY}   # how a task is asked about"
+    if provider and draft.is_direct:
+        yield "answers: [relay]   # change: leave this and `reads` out when answers look like those of its other operations"
     yield f"result: {draft.result}"
     yield "inputs:   # change: what the user gives, in the order shown"
     yield from _inputs(draft)
@@ -111,7 +113,7 @@ def _inputs(draft: Draft) -> Iterator[str]:
 
 def _reads(draft: Draft) -> Iterator[str]:
     if not draft.is_direct:
-        yield "  id: [task_id]"
+        yield "  id: [job_id]"
         yield "  state:"
         yield "    at: [status]"
         yield "    words: {queued: [queued], running: [running], succeeded: [succeeded], failed: [failed]}"
@@ -146,21 +148,21 @@ def _fixtures(draft: Draft) -> Iterator[str]:
 
 def _task_cases(sent: str, read: str) -> Iterator[str]:
     yield from _case(
-        "accepted", "submit", '{"task_id": "t-1", "status": "queued"}', "{task_id: t-1, state: queued, error: null}"
+        "accepted", "submit", '{"job_id": "t-1", "status": "queued"}', "{task_id: t-1, state: queued, error: null}"
     )
     yield from _case(
-        "running", "poll", '{"task_id": "t-1", "status": "running", "progress": 40}', "{state: running, progress: 0.4}"
+        "running", "poll", '{"job_id": "t-1", "status": "running", "progress": 40}', "{state: running, progress: 0.4}"
     )
     yield from _case(
         "succeeded",
         "poll",
-        f'{{"task_id": "t-1", "status": "succeeded", "results": {sent}}}',
+        f'{{"job_id": "t-1", "status": "succeeded", "results": {sent}}}',
         f"{{state: succeeded, {read}, error: null}}",
     )
     yield from _case(
         "failed",
         "poll",
-        '{"task_id": "t-1", "status": "failed", "reason": "nothing came of it"}',
+        '{"job_id": "t-1", "status": "failed", "reason": "nothing came of it"}',
         "{state: failed, error: {code: generation_failed, message: nothing came of it}}",
     )
 

@@ -256,7 +256,7 @@ class States(_Word, frozen=True, kw_only=True):
 
 
 class Links(_Word, frozen=True, kw_only=True):
-    """Addresses of results inside a text: those that markdown shows as pictures, or else those that end so.
+    """Addresses of results inside a text: pictures that markdown shows, or else the addresses that end so.
 
     Attributes:
         ends: File extensions of addresses that are results.

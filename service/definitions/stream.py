@@ -31,10 +31,12 @@ class StreamedAnswer(Struct, frozen=True, kw_only=True):
     Attributes:
         body: The whole answer, or the error event that took its place.
         whole: The stream came to its end.
+        begun: A part of the answer had come, so an error in its place tells of what had been accepted.
     """
 
     body: Any
     whole: bool
+    begun: bool = False
 
 
 class EventParser:
@@ -45,16 +47,20 @@ class EventParser:
 
     def feed(self, text: str) -> Iterator[Event]:
         """Yield the events that a piece of text completes."""
-        self._rest += text
+        held = self._rest + text
+        # A carriage return at the end may be half of a line end.
+        half = "\r" if held.endswith("\r") else ""
+        held = held.removesuffix(half)
         for end in _LINE_ENDS:
-            self._rest = self._rest.replace(end, "\n")
-        *blocks, self._rest = self._rest.split("\n\n")
+            held = held.replace(end, "\n")
+        *blocks, rest = held.split("\n\n")
+        self._rest = rest + half
         for block in blocks:
             yield from _event(block)
 
     def end(self) -> Iterator[Event]:
         """Yield what stands after the last blank line."""
-        block, self._rest = self._rest, ""
+        block, self._rest = self._rest.replace("\r", "\n"), ""
         yield from _event(block)
 
 
@@ -137,7 +143,7 @@ class Assembler:
     def answer(self) -> StreamedAnswer:
         """Return the answer as far as it came."""
         if self._error is not None:
-            return StreamedAnswer(body=self._error, whole=True)
+            return StreamedAnswer(body=self._error, whole=True, begun=self._answer is not None)
         body = self._parsed(self._answer)
         done = self._plan.done
         ended = self._ended or not done or any(look(Scope(body)) not in (None, "", False) for look in done)

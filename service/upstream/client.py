@@ -14,9 +14,8 @@ from service.clock import Clock
 from service.definitions.catalog import CompiledNode
 from service.definitions.error_reader import ReadError
 from service.definitions.paths import decode_body
-from service.definitions.reader import Answer, As, RawBody, Reading, seen_data
+from service.definitions.reader import Answer, As, RawBody, Reading, raw_artifact, seen_data
 from service.definitions.request import OutgoingRequest
-from service.definitions.results import ReadArtifact
 from service.definitions.schema import Stream, seconds
 from service.errors import CallerError, MediaUnavailable, NotSent, SocketRefused, Unconfirmed
 from service.lifecycle.artifacts import artifact_id
@@ -34,6 +33,7 @@ _QUERY_TIMEOUT_S = 60.0
 _CONTENT_TIMEOUT_S = 600.0
 _LARGEST_ARTIFACT_BYTES = 2 * 1024 * 1024 * 1024
 _SUCCESS = range(200, 300)
+_NOT_THERE = ("not_found", "invalid_request")
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -218,6 +218,8 @@ class UpstreamClient:
             brought = await self._brought(node, run, request)
         except (NotSent, Unconfirmed) as exc:
             return _unanswered(str(exc))
+        if not brought.has_result and brought.error is not None and brought.error.code in _NOT_THERE:
+            return asked  # a success without a result, of which the run's rules know what to make
         if not brought.has_result:
             error = brought.error or ReadError(code="no_output", message="no result was brought", retryable=True)
             return Asked(reading=Reading(error=error), retry_after_s=asked.retry_after_s)
@@ -230,8 +232,7 @@ class UpstreamClient:
         answer = await self._transport.send(request, timeout_s=_CONTENT_TIMEOUT_S, keep=keep)
         if answer.kept is None or raw is None:
             return await self._kept(run, _read(node, "poll", answer))
-        artifact = ReadArtifact(kind=raw, url=None, mime=answer.kept.mime, size_bytes=answer.kept.size_bytes)
-        return Reading(state="succeeded", artifacts=(artifact,), has_result=True)
+        return Reading(state="succeeded", artifacts=(raw_artifact(raw, answer.kept),), has_result=True)
 
     async def _send(self, node: CompiledNode, run: Run, request: OutgoingRequest, timeout_s: float) -> WireAnswer:
         keep = self._keeper(run, 0) if node.reader.raw not in (None, "text") else None

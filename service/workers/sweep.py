@@ -1,6 +1,7 @@
 """A sweep: one pass over what is due, rung by the scheduler or by new work; and the tasks it started."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -15,9 +16,17 @@ class Sweep:
         interval_s: How often the scheduler rings.
         run_once: One pass; returns whether more is due right now.
         log: Where a failed pass is told; the next ring tries again.
+        monotonic: A clock that is never set, in seconds.
     """
 
-    def __init__(self, name: str, interval_s: float, run_once: Callable[[], Awaitable[bool]], log: Log) -> None:
+    def __init__(
+        self,
+        name: str,
+        interval_s: float,
+        run_once: Callable[[], Awaitable[bool]],
+        log: Log,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.interval_s = interval_s
         self._run_once = run_once
@@ -25,6 +34,13 @@ class Sweep:
         self._task: asyncio.Task[None] | None = None
         self._rung = False
         self._stopped = False
+        self._monotonic = monotonic
+        self._passed_at = monotonic()
+
+    @property
+    def silence_s(self) -> float:
+        """Time since a pass last came to its end."""
+        return self._monotonic() - self._passed_at
 
     def ring(self) -> None:
         """Make a pass now, or one more after the pass that is under way."""
@@ -46,6 +62,7 @@ class Sweep:
             except Exception:  # noqa: BLE001 - whatever it was, the next ring tries again
                 self._log.exception("sweep.failed", sweep=self.name)
                 return
+            self._passed_at = self._monotonic()
             self._rung = self._rung or more
 
 

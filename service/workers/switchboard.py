@@ -25,6 +25,10 @@ class Switchboard:
         """Make a sweep known by its name."""
         self._sweeps[sweep.name] = sweep
 
+    def silence_s(self) -> dict[str, float]:
+        """Return for how long each sweep has not come to the end of a pass."""
+        return {name: sweep.silence_s for name, sweep in self._sweeps.items()}
+
     def ring(self, name: str) -> None:
         """Ring a sweep."""
         if name in self._sweeps:

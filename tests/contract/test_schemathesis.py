@@ -34,6 +34,9 @@ NEEDS_A_RUN = (
     "abandon_run",
     "retry_run",
     "receive_callback",
+    "show_file",
+    "send_artifact",
+    "describe_artifact",
 )
 
 
@@ -98,7 +101,7 @@ def test_every_operation_does_what_the_document_says(operation: str, base_url: s
     assert not outcome.findings, "\n".join(outcome.findings)
     assert sum(outcome.statuses.values()) > 0
     if operation not in NEEDS_A_RUN:
-        assert outcome.statuses[200] + outcome.statuses[202] > 0
+        assert sum(outcome.statuses[status] for status in (200, 201, 202, 204)) > 0
 
 
 @pytest.mark.timeout(TIMEOUT_S)

@@ -230,6 +230,14 @@ async def test_active_content_runs_nothing(halley: House, data: bytes, mime: str
     assert answer.headers["content-security-policy"] == "sandbox"
 
 
+async def test_lists_of_objects_beside_a_file_are_no_matter(halley: House) -> None:
+    """A start whose lists hold objects is looked through for files like any other."""
+    body = {"image_list": [{"image": "https://example.com/a.png"}], "prompt": "x"}
+    answer = await halley.start("kling.multi_image_to_video", body, mode="preview")
+
+    assert answer.status_code == 200, answer.text
+
+
 async def test_an_upload_is_used_by_a_run(halley: House) -> None:
     """The run shows the id, and upstream gets the bytes in the form that it takes."""
     record = await upload(halley)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from service.api.live_answers import EVENT_STREAM, RUN_EVENT
 from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
 from service.api.parameters import LIST, START
@@ -39,6 +40,15 @@ _RETRY_AFTER = {
 _REPLAYED = {
     "description": "The same request was sent before with this key; this is the run of that time.",
     "schema": {"type": "string", "enum": ["true"]},
+}
+_EVENTS = {
+    EVENT_STREAM: {
+        "schema": {
+            "type": "string",
+            "description": f"First an event `{RUN_EVENT}` with the run as JSON, then upstream's own events as they "
+            f"come, where it has any, and at the end `{RUN_EVENT}` again. Lines that begin with a colon mean nothing.",
+        }
+    }
 }
 _CHALLENGE = {"description": "How to authenticate.", "schema": {"type": "string"}}
 _FOLLOW_UPS = ("show_run", "show_timeline", "cancel_run", "retry_run")
@@ -149,9 +159,10 @@ def _answers() -> dict[str, Any]:
     run, preview = schema_ref("RunView"), schema_ref("Preview")
     return {
         "Ended": {
-            "description": "The run ended within `wait`; or, with `mode=preview`, the request that would be sent.",
+            "description": "The run ended within `wait`; or, with `mode=preview`, the request that would be sent. "
+            "Asked with `Accept: text/event-stream`, the answer comes in events, whatever `wait` says.",
             "headers": {"Location": _LOCATION, "Idempotency-Replayed": _REPLAYED},
-            "content": json_content({"oneOf": [run, preview]}),
+            "content": {**json_content({"oneOf": [run, preview]}), **_EVENTS},
             "links": _links(),
         },
         "Started": {

@@ -221,7 +221,7 @@ def _files() -> tuple[Route, ...]:
             gives=None,
             takes=("file_id",),
             answers={"204": {"description": "It is gone."}},
-            errors=(400, 401, 503),
+            errors=(400, 401, 404, 503),
         ),
     )
 

@@ -332,7 +332,7 @@ def test_no_answer_makes_the_reader_raise(body: Any, status: int | None) -> None
             reading = node.reader.read(role, Answer(status=status, body=body))
 
             assert reading.progress is None or 0 <= reading.progress <= 1
-            assert all(artifact.url or artifact.content for artifact in reading.artifacts)
+            assert all(artifact.url is None or artifact.url for artifact in reading.artifacts)
 
 
 def test_deep_nesting_is_read_as_nothing() -> None:

@@ -1,0 +1,1 @@
+"""The shipped definitions: what they say, ask and read."""
