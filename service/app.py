@@ -66,6 +66,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         reconcile_s: Submissions of unknown outcome.
         expire_s: Deadlines.
         deliver_s: Deliveries that wait on their ladder.
+        upkeep_s: Uploads whose time is over.
         wait_cap_s: Longest wait in one request.
         keep_alive_s: Longest silence in a stream of events.
         relay_limits: How long a relayed WebSocket may be open.
@@ -77,6 +78,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     reconcile_s: float = 1.0
     expire_s: float = 1.0
     deliver_s: float = 0.5
+    upkeep_s: float = 60.0
     wait_cap_s: float = _WAIT_CAP_S
     keep_alive_s: float = 10.0
     relay_limits: RelayLimits = RelayLimits()
@@ -331,6 +333,7 @@ class House:
             Sweep("reconcile", tuning.reconcile_s, Reconciler(desk).run_once, self._log),
             Sweep("expire", tuning.expire_s, rescuer.run_once, self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
+            Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),
         ]
         for sweep in sweeps:
             switchboard.connect(sweep)

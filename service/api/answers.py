@@ -46,7 +46,7 @@ async def run_response(
 
 async def _waited(run: Run, services: Services, wait_s: float) -> Run:
     until = services.clock.now() + wait_s
-    while not run.is_final and run.state != "submit_unknown" and (left_s := until - services.clock.now()) > 0:
+    while not run.rests and (left_s := until - services.clock.now()) > 0:
         if not services.is_ready():
             break  # a connection cut at the stop would look like a start that failed
         await services.switchboard.wait(run.id, min(left_s, _RECHECK_S))

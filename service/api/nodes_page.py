@@ -25,8 +25,8 @@ _INTRODUCTION = """\
 <!-- Written by `halley export` from the definitions; what is changed here is lost. -->
 # Nodes
 
-All nodes that Halley brings, family by family. A node is started by `POST /v1/nodes/{node}/runs`; its body is the node's
-input, as JSON or as a form. Say once where Halley is and who you are:
+All nodes that Halley brings, family by family. `POST /v1/nodes/{node}/runs` starts one; its body is the node's input,
+as JSON or as a form. Say once where Halley is and who you are:
 
 ```sh
 export HALLEY_URL=http://127.0.0.1:2061
@@ -42,8 +42,8 @@ The answer is the run. `202` means that it goes on: ask at its `status_url`, or 
 told of the end. `200` means that it has ended: results are in `artifacts`, `text` and `data`.
 
 An input of the type *file* is given as a URL, Base64, a data URI, an upload of a form, `file_…` of an earlier upload or
-`artifact://art_…` of an earlier run. Ids in the examples stand for those of your own runs. `halley nodes show NODE` says
-the same on the command line, and `GET /v1/nodes/{node}` has the exact JSON Schema.
+`artifact://art_…` of an earlier run. Ids in the examples stand for those of your own runs. `halley nodes show NODE`
+says the same on the command line, and `GET /v1/nodes/{node}` has the exact JSON Schema.
 """
 
 

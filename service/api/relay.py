@@ -118,7 +118,7 @@ def _in_query(fault: Fault) -> Fault:
 
 
 async def _accept(socket: AnySocket) -> None:
-    accepted = {"type": "websocket.accept", "subprotocol": _chosen_protocol(socket), "headers": []}
+    accepted: dict[str, Any] = {"type": "websocket.accept", "subprotocol": _chosen_protocol(socket), "headers": []}
     await socket.send(cast("Message", accepted))
 
 

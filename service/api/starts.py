@@ -79,7 +79,8 @@ async def read_start(
     faults: list[Fault] = []
     options = _collect(faults, lambda: _parameters.read(request))
     mode = str(options.get("mode", "live"))
-    refuse_impossible(mode, services)
+    if node.node.kind != "local":
+        refuse_impossible(mode, services)
     raw = await read_input(request, intake)
     values = _collect(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
     faults += _webhook_faults(options, services)

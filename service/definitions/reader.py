@@ -129,7 +129,7 @@ class AnswerReader:
         collect: Collect | None = None,
         may_be_empty: bool = False,
     ) -> None:
-        self._kind = kind
+        self._kind: NodeKind = "task" if kind == "flow" else kind
         self._may_be_empty = may_be_empty
         self._repeat = repeat
         self._unwrap = next((part.unwrap for part in chain if part.unwrap), None)

@@ -172,20 +172,20 @@ class RequestPlan:
             return value
         if isinstance(value, list):
             elements = zip(value, given if isinstance(given, list) else value, strict=False)
-            return [self._in_shape(field.wrap, each, source, inputs) for each, source in elements]
-        return self._in_shape(field.wrap, value, given, inputs)
+            return [self._in_shape(field.wrap, each, source, field, inputs) for each, source in elements]
+        return self._in_shape(field.wrap, value, given, field, inputs)
 
-    def _in_shape(self, shape: Any, value: Any, given: Any, inputs: Mapping[str, Any]) -> Any:
+    def _in_shape(self, shape: Any, value: Any, given: Any, field: Field, inputs: Mapping[str, Any]) -> Any:
         if isinstance(shape, dict):
-            filled = {key: self._in_shape(part, value, given, inputs) for key, part in shape.items()}
+            filled = {key: self._in_shape(part, value, given, field, inputs) for key, part in shape.items()}
             return {key: part for key, part in filled.items() if part is not UNSET}
         if isinstance(shape, list):
-            return [self._in_shape(part, value, given, inputs) for part in shape]
+            return [self._in_shape(part, value, given, field, inputs) for part in shape]
         if not isinstance(shape, str) or not shape.startswith("@"):
             return shape
         if shape == "@":
             return value
-        return media_type(given) if shape == "@mime" else self._value(shape[1:], inputs)
+        return _media_type(given, field.items or field) if shape == "@mime" else self._value(shape[1:], inputs)
 
     def _assemble(self, places: dict[str, dict[str, Any]], endpoint: str) -> OutgoingRequest:
         method, path = fill(endpoint, places["path"])
@@ -329,16 +329,8 @@ def _json_text(value: Any) -> str:
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"string": str, "number": _number, "json": _json_text}
 
 
-def media_type(given: Any) -> str:
-    """Return the media type of a media value: a file's own, a data URI's, or what its first bytes or its name tell."""
-    if isinstance(given, FilePart):
-        return given.mime
-    text = str(given)
-    if text.startswith("data:"):
-        return text[5:].partition(";")[0]
-    starts = (each.mime for each in media.FORMATS.values() if re.match(each.starts, text))
-    by_name = (each.mime for name, each in media.FORMATS.items() if text.partition("?")[0].lower().endswith(f".{name}"))
-    return next(starts, None) or next(by_name, None) or "application/octet-stream"
+def _media_type(given: Any, field: Field) -> str:
+    return given.mime if isinstance(given, FilePart) else media.mime_of(str(given), field)
 
 
 def _put(target: dict[str, Any], name: str, field: Field, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The first draft of an operation: texts of definition files that lint, whose fixtures pass, and that say what to change.
+"""The first draft of an operation: definition files without faults, whose fixtures pass, and that say what to change.
 
 Texts only; writing them where nothing is overwritten is the command's.
 """
@@ -75,8 +75,8 @@ def _provider(draft: Draft) -> Iterator[str]:
     yield "auth: bearer   # requests carry the key; none: they do not"
     yield "answers: [relay]   # reads the aggregator's errors; more dialects go in front of it"
     if not draft.is_direct:
-        yield f"query: {draft.query or _QUERY}   # change: how a task is asked about; {{path}} is where it was submitted"
-        yield "pace: {first: 5s, every: 5s, at_most: 30s, deadline: 30m}   # change: looks at a task, and when it is given up"
+        yield f"query: {draft.query or _QUERY}   # change: how a task is asked about; {{path}}: where it was sent"
+        yield "pace: {first: 5s, every: 5s, at_most: 30s, deadline: 30m}   # change: when it is looked at"
         yield "# callback: {field: callback_url}   # the field that takes our address, when the API can call back"
 
 
@@ -90,7 +90,7 @@ def _operation(draft: Draft, provider: Provider | None) -> Iterator[str]:
     if not draft.is_direct and provider and (draft.query or provider.query is None):
         yield f"query: {draft.query or _QUERY}   # how a task is asked about"
     if provider and draft.is_direct:
-        yield "answers: [relay]   # change: leave this and `reads` out when answers look like those of its other operations"
+        yield "answers: [relay]   # change: leave out, with `reads`, when it answers as others do"
     yield f"result: {draft.result}"
     yield "inputs:   # change: what the user gives, in the order shown"
     yield from _inputs(draft)
@@ -106,8 +106,8 @@ def _inputs(draft: Draft) -> Iterator[str]:
     for name, holds_slashes in slots(_submit(draft)):
         pattern = f', pattern: "{_FREE_PATH}"' if holds_slashes else ""
         yield f'  {name}: {{type: string, required: true, example: "123"{pattern}, about: Stands in the path.}}'
-    yield "  prompt: {type: string, title: Prompt, required: true, max_length: 2000, example: A comet over a winter sea,"
-    yield "           about: What to make.}"
+    yield "  prompt: {type: string, title: Prompt, required: true, max_length: 2000, about: What to make.,"
+    yield "           example: A comet over a winter sea}"
     yield "  count: {type: integer, title: Number, minimum: 1, maximum: 4, assumed: 1, about: How many are made.}"
 
 
@@ -125,11 +125,14 @@ def _reads(draft: Draft) -> Iterator[str]:
         yield "  data: {results: results}   # name in the run's data: place in the answer"
     else:
         yield f"  artifacts: [{{kind: {draft.result}, each: results, url: url}}]"
-    yield "  errors: {code: [error.code], message: [error.message], rules: [{is: invalid_request, codes: [bad_request]}]}"
+    yield "  errors:"
+    yield "    code: [error.code]"
+    yield "    message: [error.message]"
+    yield "    rules: [{is: invalid_request, codes: [bad_request]}]"
 
 
 def _fixtures(draft: Draft) -> Iterator[str]:
-    yield "# Answers of upstream and what must be read in them. Change: put in real ones, and correct `reads` above all."
+    yield "# Answers of upstream and what must be read in them. Change: put in real ones, and correct `reads`."
     sent, read = _result(draft)
     if draft.is_direct:
         yield from _case("made", "submit", f'{{"results": {sent}}}', f"{{state: succeeded, {read}, error: null}}")

@@ -28,11 +28,7 @@ def run_of(artifact: str) -> str:
     return _RUN_PREFIX + artifact.removeprefix(_PREFIX)[:_ULID_LENGTH]
 
 
-def numbered(
-    found: Sequence[ReadArtifact],
-    run_id: str,
-    now: float,  # noqa: ARG001 - the ids tell the run's time
-) -> tuple[Artifact, ...]:
+def numbered(found: Sequence[ReadArtifact], run_id: str) -> tuple[Artifact, ...]:
     """Give the results of a run their ids and their places among those of their role."""
     places: dict[str, int] = {}
     artifacts = []

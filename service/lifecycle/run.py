@@ -189,6 +189,11 @@ class Run(Struct, frozen=True, kw_only=True):
         """Whether the run has ended."""
         return self.state in FINAL
 
+    @property
+    def rests(self) -> bool:
+        """Whether it goes on by itself no more: it has ended, its outcome is unknown, or it waits for the user."""
+        return self.is_final or self.state == "submit_unknown" or self.awaits_input
+
 
 class Entry(Struct, frozen=True, kw_only=True):
     """A line of a run's timeline: what happened and why."""

@@ -165,7 +165,7 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
         return _succeeded(looked, reading, now, following)
     if reading.state == "failed":
         error = reading.error or ReadError(code="generation_failed", message="no reason given", retryable=False)
-        looked = _replace(looked, artifacts=numbered(reading.artifacts, run.id, now))
+        looked = _replace(looked, artifacts=numbered(reading.artifacts, run.id))
         return _failed(looked, error, now, phase="generate", billed="unknown", status=None)
     if reading.state == "canceled":
         return _ended(looked, "canceled", now, _error("canceled", "canceled at upstream", "generate", "unknown"))
@@ -367,7 +367,7 @@ def _succeeded(run: Run, reading: Reading, now: float, following: Following) -> 
         return _ended(run, "failed", now, _error("no_output", message, "collect", "unknown"))
     filled = _replace(
         run,
-        artifacts=numbered(reading.artifacts, run.id, now),
+        artifacts=numbered(reading.artifacts, run.id),
         awaits_input=False,
         text=reading.text,
         data=seen_data(reading),

@@ -56,13 +56,19 @@ class UpstreamView(Struct, frozen=True, kw_only=True):
 
 
 class RunView(Struct, frozen=True, kw_only=True):
-    """A run as the API shows it and events carry it."""
+    """A run as the API shows it and events carry it.
+
+    Attributes:
+        awaits_input: Nothing goes on until a node of `data.next` is called.
+        parent: The flow that it is a step of.
+    """
 
     id: str
     node: str
     state: RunState
     mode: Mode
     progress: float | None
+    awaits_input: bool
     artifacts: tuple[ArtifactView, ...]
     text: str | None
     data: dict[str, Any] | None
@@ -73,6 +79,7 @@ class RunView(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     group: str | None
     retry_of: str | None
+    parent: str | None
     input: dict[str, Any]
     created_at: str
     submitted_at: str | None
@@ -106,6 +113,7 @@ def view(run: Run, now: float, sign: Sign | None = None) -> RunView:
         state=run.state,
         mode=run.mode,
         progress=run.progress,
+        awaits_input=run.awaits_input,
         artifacts=tuple(artifact_view(each, run, now, sign) for each in run.artifacts),
         text=run.text,
         data=run.data,
@@ -116,6 +124,7 @@ def view(run: Run, now: float, sign: Sign | None = None) -> RunView:
         metadata=run.metadata,
         group=run.group,
         retry_of=run.retry_of,
+        parent=run.parent,
         input=run.input,
         created_at=isoformat(run.created_at),
         submitted_at=None if run.submitted_at is None else isoformat(run.submitted_at),

@@ -95,7 +95,8 @@ class UpstreamClient:
             async with self._materials.ready(node, inputs, run.workspace) as ready:
                 return await self._submit(node, run, ready, callback_url=callback_url, listener=listener)
         except (CallerError, MediaUnavailable) as exc:
-            return Refused(error=ReadError(code="invalid_request", message=_told(exc), retryable=False))
+            retryable = isinstance(exc, MediaUnavailable) and exc.retryable
+            return Refused(error=ReadError(code="invalid_request", message=_told(exc), retryable=retryable))
 
     async def _submit(
         self,

@@ -183,7 +183,7 @@ class Transport:
                 return await session.ws_connect(
                     self._url(request),
                     headers=headers,
-                    max_msg_size=largest_bytes,
+                    max_msg_size=largest_bytes + 1,  # the first size that is refused
                     heartbeat=_SOCKET_PING_S,
                     timeout=timeout,
                 )

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from service.lifecycle.run import Change
 from service.workers.sweep import Sweep
 
-_ENDED_ENOUGH = ("submit_unknown",)
-
 
 class Switchboard:
     """Rings sweeps and wakes waiters."""
@@ -45,7 +43,7 @@ class Switchboard:
             self.ring("poll")
         elif run.state == "submit_unknown":
             self.ring("reconcile")
-        if run.is_final or run.state in _ENDED_ENOUGH:
+        if run.rests:
             for wake in self._waiters.get(run.id, ()):
                 wake()
 

@@ -2,8 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import msgspec
 import pytest
 import yaml
 
@@ -12,7 +13,7 @@ from service.definitions.format_schema import structs, words
 from service.definitions.lint import lint
 from service.definitions.loader import load
 from service.definitions.media import FORMATS
-from service.definitions.schema import ErrorCode
+from service.definitions.schema import ErrorCode, Field
 
 PAGE = (Path(__file__).parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")
 SAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -64,6 +65,30 @@ def test_every_sample_is_yaml() -> None:
     """No sample breaks when it is copied."""
     for sample in SAMPLES:
         list(yaml.safe_load_all(sample.replace("\nwhen:", "\n---\nwhen:")))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.split(":")[0])
+def test_every_sample_says_words_rightly(sample: str) -> None:
+    """Each word of a sample has a value that the format takes for it."""
+    for part in yaml.safe_load_all(sample.replace("\nwhen:", "\n---\nwhen:")):
+        wrong = [word for word, value in part.items() if not _fits(word, value)] if isinstance(part, dict) else []
+
+        assert wrong == []
+
+
+def _fits(word: str, value: object) -> bool:
+    """Tell whether a value is one for a word, in any Struct that has it; inputs may be named as they like."""
+    fields = [field for struct in structs() for field in msgspec.structs.fields(struct)]
+    kinds = [field.type for field in fields if field.encode_name == word] or [Field]
+    return any(_converts(value, kind) for kind in kinds)
+
+
+def _converts(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _sample(start: str) -> str:

@@ -83,7 +83,7 @@ class Workshop(Struct, frozen=True):
     async def artifact(self, artifact: ReadArtifact, workspace: str = OWN) -> str:
         """Store a run that ended with an artifact; returns the artifact's id."""
         kept = await kept_results((artifact,), RUN, self.vault)
-        run = a_run("queued", id=RUN, callback_token="t", workspace=workspace, artifacts=numbered(kept, RUN, 0.0))
+        run = a_run("queued", id=RUN, callback_token="t", workspace=workspace, artifacts=numbered(kept, RUN))
         await self.store.start(queued(run), {}, None)
         return artifact_id(RUN, 0)
 
@@ -327,7 +327,7 @@ async def test_results_are_kept_under_the_ids_they_will_have(shop: Workshop) -> 
     kept = await kept_results(found, RUN, shop.vault)
     again = await kept_results(found, RUN, shop.vault)
 
-    artifacts = numbered(kept, RUN, 0.0)
+    artifacts = numbered(kept, RUN)
     path = shop.vault.path(artifacts[1].id)
     assert kept == again
     assert kept[0] == found[0]

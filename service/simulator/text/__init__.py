@@ -13,6 +13,7 @@ from service.simulator.text.chat import Chat
 from service.simulator.text.claude import Claude
 from service.simulator.text.embeddings import Embeddings
 from service.simulator.text.gemini import Gemini
+from service.simulator.text.moderations import Moderations
 from service.simulator.text.responses import Responses
 
 __all__ = ["Text"]
@@ -22,7 +23,8 @@ class Text:
     """The family, played on one stage."""
 
     def __init__(self, stage: Stage) -> None:
-        self._surfaces = (Chat(stage), Responses(stage), Embeddings(stage), Claude(stage), Gemini(stage))
+        surfaces = (Chat, Responses, Embeddings, Moderations, Claude, Gemini)
+        self._surfaces = [surface(stage) for surface in surfaces]
 
     def routes(self) -> list[web.RouteDef]:
         """List the routes of all surfaces."""
