@@ -98,7 +98,7 @@ def _database_check(settings: Settings) -> Check:
 
 
 def _is_served(data_dir: Path) -> bool:
-    if not os.access(data_dir, os.W_OK):
+    if not data_dir.is_dir() or not os.access(data_dir, os.W_OK):
         return False
     try:
         with locked(data_dir):

@@ -603,13 +603,13 @@ class Socket(_Word, frozen=True, kw_only=True):
     """How one turn is held over a WebSocket.
 
     Attributes:
-        send: Events that are sent, in order; `@name` in a value is an input, and an event with one that is not given
-            is left out.
+        send: Events that are sent, in order; `@name` in a value is an input (of a sound, its samples without the
+            header of a wav file), and an event with one that is neither given nor has a default is left out.
         after: Type of the event that must come before anything is sent.
         until: Type of the event that ends the turn; what it holds is the answer.
         joined: Name to the types of events whose `delta` texts are joined under it in the answer.
         sound: Name to the types of events whose `delta` is Base64 sound, joined under it as a wav file in Base64.
-        rate: Samples per second of that sound (16 bit, one channel).
+        rate: Samples per second of sound, both ways (16 bit, one channel).
         limit: Longest time that a turn may take.
     """
 

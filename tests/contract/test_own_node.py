@@ -168,6 +168,7 @@ async def reader(tmp_path: Path) -> AsyncIterator[Reader]:
     await runner.cleanup()
 
 
+@pytest.mark.timeout(240)  # a dozen commands, each of which loads all definitions
 async def test_the_guide_can_be_followed(reader: Reader) -> None:
     """Its files, written in order, and its commands lead to what it prints; `…` stands for anything."""
     printed = ""

@@ -425,12 +425,27 @@ def test_the_database_is_upgraded_only_while_nobody_serves_it(halley: Halley, se
 
 
 def test_nodes_are_listed(halley: Halley) -> None:
-    """The list has every shipped node, as JSON and as plain aligned lines."""
+    """The list has every shipped node, as JSON and as plain aligned lines, family by family."""
     listed, plain = halley("nodes", "list", "--json"), halley("nodes", "list")
 
-    ids = [node["id"] for node in json.loads(listed.stdout)]
-    assert NODE in ids
-    assert [line.split()[0] for line in plain.stdout.splitlines()[1:]] == ids
+    nodes = json.loads(listed.stdout)
+    rows = re.findall(r"^  (\S+) +(\S+) +(\S+)  ", plain.stdout, re.MULTILINE)
+    headings = re.findall(r"^\S.* \((\w+)\)$", plain.stdout, re.MULTILINE)
+    assert NODE in [node["id"] for node in nodes]
+    assert rows == [(node["id"], node["kind"], node["result"]) for node in nodes]
+    assert headings == list(dict.fromkeys(node["provider"] for node in nodes))
+    assert plain.stdout.count("(withdrawn)") == len([node for node in nodes if node["withdrawn"]]) > 0
+
+
+def test_the_list_of_nodes_is_narrowed(halley: Halley) -> None:
+    """A family and a kind narrow both forms; a family that there is not is told, with those that there are."""
+    narrow = ("--family", "kling", "--kind", "query")
+    listed, plain = halley("nodes", "list", "--json", *narrow), halley("nodes", "list", *narrow)
+
+    nodes = json.loads(listed.stdout)
+    assert {(node["provider"], node["kind"]) for node in nodes} == {("kling", "query")}
+    assert len(plain.stdout.splitlines()) == 2 + len(nodes)
+    assert_one_clear_error(halley("nodes", "list", "--family", "klong"), "klong", "kling")
 
 
 def test_a_node_is_shown(halley: Halley) -> None:
@@ -450,6 +465,82 @@ def test_shipped_nodes_have_no_faults(halley: Halley) -> None:
     result = halley("nodes", "lint", "--json")
 
     assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_a_draft_of_a_node_is_sound_at_once(halley: Halley, tmp_path: Path) -> None:
+    """It is written where the settings say, lints, and its fixtures pass; a second draft overwrites nothing."""
+    own = tmp_path / "own"
+    own.mkdir()
+    where = {"HALLEY_NODES_PATH": str(own)}
+
+    made = halley("nodes", "new", "acme.draw", **where)
+    beside = halley("nodes", "new", "acme.tell", "--direct", "--result", "text", "--submit", "POST /v1/{book}", **where)
+    linted, proved = halley("nodes", "lint", **where), halley("nodes", "test", "acme.draw", "acme.tell", **where)
+    again = halley("nodes", "new", "acme.draw", **where)
+
+    files = sorted(str(file.relative_to(own)) for file in own.rglob("*.yaml"))
+    assert (made.exit_code, beside.exit_code, linted.exit_code, proved.exit_code) == (0, 0, 0, 0), linted.stderr
+    assert files == [
+        "acme/draw.yaml",
+        "acme/fixtures/draw.yaml",
+        "acme/fixtures/tell.yaml",
+        "acme/provider.yaml",
+        "acme/tell.yaml",
+    ]
+    assert "8, of 2 nodes" in proved.stdout
+    assert_one_clear_error(again, "acme.draw already")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("Acme",), ["'Acme'", "acme.text_to_image"]),
+        (("acme.draw", "--submit", "draw it"), ["nothing was written", "acme/draw.yaml", "submit"]),
+        (("acme.draw", "--query", "GET /x"), ["nothing was written", "acme/provider.yaml", "{task_id} is missing"]),
+    ],
+)
+def test_a_draft_that_cannot_be_sound_is_not_written(
+    halley: Halley, tmp_path: Path, words: tuple[str, ...], told: list[str]
+) -> None:
+    """The message says what is wrong, and the folder stays as it was."""
+    result = halley("nodes", "new", *words, "--into", str(tmp_path / "own"))
+
+    assert result.exit_code == 1
+    assert [word for word in told if word not in result.stderr] == []
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_draft_overwrites_no_file(halley: Halley, tmp_path: Path) -> None:
+    """A file in the way keeps all from being written, whatever is in it."""
+    (tmp_path / "acme" / "fixtures").mkdir(parents=True)
+    (tmp_path / "acme" / "fixtures" / "draw.yaml").write_text("[]")
+
+    result = halley("nodes", "new", "acme.draw", "--into", str(tmp_path))
+
+    assert_one_clear_error(result, "overwritten", "draw.yaml")
+    assert [file.name for file in tmp_path.rglob("*.yaml")] == ["draw.yaml"]
+
+
+def test_differences_from_fixtures_are_told(halley: Halley, tmp_path: Path) -> None:
+    """Each is told with its place, what is expected and what is read; some error may be asked for without its words."""
+    where = {"HALLEY_NODES_PATH": str(tmp_path)}
+    halley("nodes", "new", "acme.draw", **where)
+    file = tmp_path / "acme" / "fixtures" / "draw.yaml"
+    text = file.read_text().replace("progress: 0.4", "progress: 0.5, error: {}, colour: red")
+    file.write_text(
+        text.replace("error: {code: invalid_request, message: prompt is too long, retryable: false}", "error: {}")
+    )
+
+    plain = halley("nodes", "test", "acme.draw", **where)
+    listed = halley("nodes", "test", "acme.draw", "--json", **where)
+
+    (wrong,) = json.loads(listed.stdout)
+    assert_one_clear_error(plain, "1 of 5 answers")
+    assert f"{file}:{wrong['line']}: acme.draw: running" in plain.stdout
+    assert "  progress: 0.5 is expected, 0.4 is read" in plain.stdout
+    assert [each["key"] for each in wrong["differences"]] == ["progress", "error", "colour"]
+    assert listed.exit_code == 1
+    assert_one_clear_error(halley("nodes", "test", "acme.darw", **where), "did you mean acme.draw")
 
 
 def test_an_answer_is_interpreted(halley: Halley, tmp_path: Path) -> None:
@@ -530,6 +621,75 @@ def test_a_broken_line_stops_no_batch(halley: Halley) -> None:
     assert_one_clear_error(result, "4 of the lines")
 
 
+# -- check
+
+
+def checks_of(result: Result) -> dict[str, Json]:
+    """Return the checks of `halley check --json` by name."""
+    return {check["name"]: check for check in json.loads(result.stdout)}
+
+
+@pytest.mark.parametrize(
+    ("options", "is_good", "told"),
+    [
+        ((), True, "upstream takes it"),
+        (("--api-key", "another"), False, "auth"),
+        (("--mark", "http:503"), False, "503"),
+    ],
+)
+def test_the_key_is_checked_for_free(
+    halley: Halley, environ: dict[str, str], options: tuple[str, ...], *, is_good: bool, told: str
+) -> None:
+    """Everything is well with a key that upstream takes; another one, or no answer, is told and fails the command."""
+    with Command(environ, "simulate", "--port", "0", *options) as simulator:
+        url = simulator.line_with("listens on").rpartition(" ")[2]
+        plain = halley("check", HALLEY_UPSTREAM_URL=url, COMET_API_KEY="sk-canary")
+        listed = halley("check", "--json", HALLEY_UPSTREAM_URL=url, COMET_API_KEY="sk-canary")
+
+    found = checks_of(listed)
+    assert (plain.exit_code == 0, listed.exit_code == 0) == (is_good, is_good), plain.output
+    assert found["upstream_key"]["is_good"] is is_good
+    assert told in found["upstream_key"]["said"]
+    assert all(found[name]["is_good"] for name in ("settings", "data_folder", "disk", "database", "definitions"))
+    assert plain.stdout.count("\n") == len(found)
+    assert "sk-canary" not in plain.output + listed.output
+    assert not Path(environ["HALLEY_DATA_DIR"]).exists()
+
+
+def test_what_is_wrong_is_told_with_what_to_do(halley: Halley, tmp_path: Path) -> None:
+    """A setting, the data folder, the database, definitions, an upstream that is not there: each has its line."""
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "broken.db").write_text("no database " * 100)
+    (tmp_path / "own" / "acme").mkdir(parents=True)
+    (tmp_path / "own" / "acme" / "draw.yaml").write_text("node: acme.draw\n")
+
+    setting = halley("check", HALLEY_PORT="many")
+    result = halley(
+        "check",
+        "--json",
+        HALLEY_DATA_DIR=str(tmp_path / "file"),
+        HALLEY_DATABASE_URL=f"sqlite:///{tmp_path / 'broken.db'}",
+        HALLEY_NODES_PATH=str(tmp_path / "own"),
+        HALLEY_UPSTREAM_URL="http://127.0.0.1:9",
+        COMETAPI_KEY="sk-canary",
+    )
+
+    wrong = {name: check for name, check in checks_of(result).items() if not check["is_good"]}
+    assert setting.exit_code == result.exit_code == 1
+    assert "HALLEY_PORT" in setting.stdout
+    assert wrong.keys() == {"data_folder", "database", "definitions", "upstream_key"}
+    assert all(check["todo"] for check in wrong.values())
+
+
+def test_a_served_database_is_left_alone(halley: Halley, served: Served) -> None:
+    """While Halley runs, its database is not opened; without a key that is told, and nothing is asked."""
+    found = checks_of(halley("check", "--json", **served.settings))
+
+    assert "running Halley" in found["database"]["said"]
+    assert [name for name, check in found.items() if not check["is_good"]] == ["upstream_key"]
+    assert "COMETAPI_KEY" in found["upstream_key"]["said"]
+
+
 # -- export, simulate, help
 
 
@@ -579,6 +739,6 @@ def test_help_names_every_command(halley: Halley) -> None:
     """The commands of the contract are there, and an unknown one is refused."""
     told = halley("--help").stdout
 
-    commands = ("serve", "demo", "simulate", "run", "nodes", "keys", "db", "export")
+    commands = ("serve", "demo", "simulate", "check", "run", "nodes", "keys", "db", "export")
     assert [name for name in commands if not re.search(rf"^  {name} ", told, re.MULTILINE)] == []
     assert halley("dance").exit_code == 2

@@ -201,6 +201,34 @@ async def test_operations_routes_answer_without_a_key(halley: House) -> None:
     assert 'halley_run_events_total{mode="live",node="kling.text_to_video",type="run.succeeded"} 1.0' in metrics.text
 
 
+async def test_readiness_tells_more_to_who_has_a_key(halley: House) -> None:
+    """With a valid key there is a line for each thing that Halley needs; the key is asked about behind the answer."""
+    async with httpx.AsyncClient(base_url=halley.url) as stranger:
+        answers = [await stranger.get("/readyz"), await stranger.get("/readyz", headers={"X-API-Key": "wrong"})]
+    asked_before = [request.path for request in halley.sim.requests]
+
+    first = {check["name"]: check for check in (await halley.client.get("/readyz")).json()["details"]}
+    while (told := await _key_line(halley))["said"] == first["upstream_key"]["said"]:
+        await asyncio.sleep(0.01)
+    for _ in range(5):
+        await _key_line(halley)
+
+    asked = [request.path for request in halley.sim.requests if request.path == "/v1/models"]
+    assert [(answer.status_code, answer.json()["details"]) for answer in answers] == [(200, [])] * 2
+    assert asked_before == []
+    assert first.keys() == {"database", "sweeps", "upstream_key", "definitions", "disk"}
+    assert all(check["is_good"] for check in first.values())
+    assert "not asked yet" in first["upstream_key"]["said"]
+    assert "upstream takes it" in told["said"]
+    assert len(asked) == 1
+
+
+async def _key_line(halley: House) -> dict[str, Any]:
+    details = (await halley.client.get("/readyz")).json()["details"]
+    (line,) = [check for check in details if check["name"] == "upstream_key"]
+    return dict(line)
+
+
 async def test_secrets_are_in_no_answer(halley: House) -> None:
     """The upstream key, the API key and callback tokens appear in nothing that users can read."""
     run = (await halley.start(T2V, {"prompt": "x"}, wait=10)).json()
@@ -211,6 +239,7 @@ async def test_secrets_are_in_no_answer(halley: House) -> None:
         (await halley.start(T2V, {"prompt": "x"}, mode="preview")).text,
         (await halley.client.get("/metrics")).text,
         (await halley.start(T2V, {"promt": "x"})).text,
+        (await halley.client.get("/readyz")).text,
     ]
 
     for secret in ("sk-canary-upstream-key", "test-key", stored.callback_token):

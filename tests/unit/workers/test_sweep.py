@@ -112,3 +112,29 @@ def test_a_budget_limits_requests_in_flight_and_queries_per_second() -> None:
     assert budget.free() == 0
     time = 61
     assert budget.free() == 2
+
+
+async def test_a_sweep_tells_how_long_it_has_been_silent() -> None:
+    """The silence ends with a whole pass; one that fails leaves it."""
+    time, fails = [0.0], [True]
+
+    async def run_once() -> bool:
+        if fails[0]:
+            raise ValueError
+        return False
+
+    sweep = Sweep("poll", 1, run_once, silent_log(), lambda: time[0])
+    time[0] = 40.0
+    sweep.ring()
+    await _passed(sweep)
+    silent_s = sweep.silence_s
+    fails[0] = False
+    sweep.ring()
+    await _passed(sweep)
+
+    assert (silent_s, sweep.silence_s) == (40.0, 0.0)
+
+
+async def _passed(sweep: Sweep) -> None:
+    assert sweep._task is not None
+    await sweep._task
