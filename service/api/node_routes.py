@@ -4,7 +4,6 @@ import contextlib
 import math
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Response, get, post
 from litestar.params import PathParameter
 from msgspec import Struct
@@ -13,11 +12,11 @@ from service.api.answers import json_response, run_response
 from service.api.auth import Caller
 from service.api.deps import CalledBy, Services, Using
 from service.api.live_answers import live_response, wants_events
+from service.api.node_views import NodeList, detail, summary
 from service.api.starts import AnyRequest, Start, read_start, start_run
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
-from service.definitions.catalog import CompiledNode
 from service.definitions.request import FilePart, OutgoingRequest
 from service.ids import new_id
 
@@ -25,35 +24,6 @@ MAX_BODY_BYTES = FILE_LIMIT_BYTES + 1024 * 1024  # a file, and what is said besi
 _MASK = "********"
 
 NodeName = Annotated[str, PathParameter(max_length=200)]
-
-
-class NodeSummary(Struct, frozen=True, kw_only=True):
-    """A node in the catalogue's list."""
-
-    id: str
-    title: str
-    about: str
-    provider: str
-    kind: str
-    category: str
-    result: str
-    withdrawn: str | None
-    replaced_by: str | None
-
-
-class NodeDetail(NodeSummary, frozen=True, kw_only=True):
-    """A node with all that is needed to call it."""
-
-    docs: str | None
-    input_schema: dict[str, Any]
-    example: dict[str, Any]
-    curl: str
-
-
-class NodeList(Struct, frozen=True, kw_only=True):
-    """The catalogue."""
-
-    data: list[NodeSummary]
 
 
 class PreviewRequest(Struct, frozen=True, kw_only=True):
@@ -116,7 +86,8 @@ def wait_wanted_s(request: AnyRequest, start: Start, services: Services) -> floa
     """Return how long the caller waits: `wait`, `Prefer: wait=N`, or the node's habit, within the cap."""
     wanted = start.options.get("wait", preferred_wait_s(request))
     if wanted is None:
-        wanted = 0.0 if start.node.node.kind == "task" else services.wait_cap_s
+        takes_long = start.node.node.kind in ("task", "flow") and start.node.reader.stream is None
+        wanted = 0.0 if takes_long else services.wait_cap_s
     return min(float(wanted), services.wait_cap_s)
 
 
@@ -173,36 +144,3 @@ def _shown_body(request: OutgoingRequest) -> Any:
 
 def _shown_file(part: FilePart) -> dict[str, str]:
     return {"filename": part.filename, "content_type": part.mime}
-
-
-def summary(node: CompiledNode) -> NodeSummary:
-    """Return a node as the list shows it."""
-    definition = node.node
-    return NodeSummary(
-        id=node.id,
-        title=definition.title,
-        about=definition.about.strip(),
-        provider=node.provider.provider,
-        kind=definition.kind,
-        category=definition.category or definition.result,
-        result=definition.result,
-        withdrawn=definition.withdrawn,
-        replaced_by=definition.replaced_by,
-    )
-
-
-def detail(node: CompiledNode, base: str) -> NodeDetail:
-    """Return a node as its own page shows it."""
-    example = node.example()
-    body = msgspec.json.encode(example).decode().replace("'", "'\\''")
-    curl = (
-        f"curl -X POST '{base}/v1/nodes/{node.id}/runs' -H \"X-API-Key: $HALLEY_API_KEY\""
-        f" -H 'Content-Type: application/json' -d '{body}'"
-    )
-    return NodeDetail(
-        **msgspec.structs.asdict(summary(node)),
-        docs=node.node.docs or node.provider.docs,
-        input_schema=node.inputs.schema,
-        example=example,
-        curl=curl,
-    )

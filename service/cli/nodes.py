@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from service.api.input_rows import input_rows
-from service.api.node_routes import NodeDetail, detail, summary
+from service.api.node_views import NodeDetail, detail, summary
 from service.cli import interpret, prove, scaffold
 from service.cli.definitions import all_nodes, node_named, told
 from service.definitions.catalog import Catalog, CompiledNode
@@ -104,7 +104,10 @@ def _words(example: dict[str, Any]) -> list[str]:
 @click.argument("folders", nargs=-1, type=_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
 def lint_definitions(folders: tuple[Path, ...], *, as_json: bool) -> None:
-    """Check the shipped definitions, those of HALLEY_NODES_PATH and those of FOLDERS; tell every fault."""
+    """Check the shipped definitions, those of HALLEY_NODES_PATH and those of FOLDERS; tell every fault.
+
+    Fixtures are read by `halley nodes test`.
+    """
     found, faults = _checked([shipped(), *load_settings().nodes_path, *folders])
     if as_json:
         print_json(faults)
@@ -117,7 +120,7 @@ def lint_definitions(folders: tuple[Path, ...], *, as_json: bool) -> None:
 def _checked(folders: Sequence[Traversable | Path]) -> tuple[Definitions, Sequence[DefinitionFault]]:
     nothing = Definitions(dialects={}, providers={}, nodes={}, fixtures={})
     try:
-        found = load(folders, fixtures=True)
+        found = load(folders)
     except DefinitionFaults as exc:
         return nothing, exc.faults
     return found, lint(found)

@@ -3,6 +3,7 @@
 A path is looked up in a scope: the whole answer, and the object that `unwrap` found in it (`inner`).
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -69,6 +70,7 @@ def compile_item_path(path: str) -> Callable[[Any], Any]:
     return _compile(path)
 
 
+@functools.cache
 def _compile(path: str) -> Callable[[Any], Any]:
     if not _PLAIN.fullmatch(path):
         return _compile_jmespath(path)

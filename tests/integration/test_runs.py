@@ -13,7 +13,7 @@ from service.lifecycle.transitions import Accepted, Refused
 from service.settings import Secret
 from service.simulator import Simulator
 from service.upstream.client import UpstreamClient
-from service.upstream.transport import Transport, WireAnswer
+from service.upstream.transport import Keep, Transport, WireAnswer
 from tests.fakes.house import House, house, quick_catalog, quick_simulator
 
 T2V = "kling.text_to_video"
@@ -22,9 +22,9 @@ T2V = "kling.text_to_video"
 class Hasty(Transport):
     """A wire that waits half a second for any answer."""
 
-    async def send(self, request: OutgoingRequest, *, timeout_s: float, bearer: bool = True) -> WireAnswer:
+    async def send(self, request: OutgoingRequest, *, timeout_s: float, keep: Keep | None = None) -> WireAnswer:
         """Send a request."""
-        return await super().send(request, timeout_s=min(timeout_s, 0.5), bearer=bearer)
+        return await super().send(request, timeout_s=min(timeout_s, 0.5), keep=keep)
 
 
 def kinds(timeline: list[dict[str, Any]]) -> list[str]:

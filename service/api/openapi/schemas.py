@@ -10,7 +10,8 @@ from msgspec.inspect import StructType, multi_type_info
 
 from service.api.files import FileView
 from service.api.health import Health
-from service.api.node_routes import NodeDetail, NodeList, Preview
+from service.api.node_routes import Preview
+from service.api.node_views import NodeDetail, NodeList
 from service.api.problems import Problem
 from service.api.runs import RunList, Timeline
 from service.definitions.format_schema import attribute_docs

@@ -21,6 +21,7 @@ USUAL_DIMENSIONS = 1536
 DIMENSIONS = {"text-embedding-3-large": 3072}
 FIXED_MODEL = "text-embedding-ada-002"
 MAX_ITEMS = 2048
+MAX_DIMENSIONS = 4096
 
 Token = Annotated[int, Meta(ge=0)]
 Item = Word | Token | Annotated[list[Token], Meta(min_length=1)]
@@ -32,7 +33,7 @@ class Body(msgspec.Struct, kw_only=True):
     model: Word
     input: Word | Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)] | None = None
     user: str | None = None
 
     def __post_init__(self) -> None:
