@@ -37,7 +37,6 @@ def test_the_wheel_holds_everything_that_is_read_at_run_time(tmp_path: Path) -> 
         str(path.relative_to(ROOT))
         for folder in ("nodes", "service")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".sql", ".mp4", ".png", ".mp3", ".wav", ".glb", ".svg")
-        and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert needed <= packed
