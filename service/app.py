@@ -23,8 +23,7 @@ from service.artifacts.materials import Materials
 from service.artifacts.upkeep import Upkeep
 from service.artifacts.vault import FolderVault
 from service.clock import Clock, SystemClock
-from service.definitions.catalog import Catalog, load_catalog
-from service.definitions.schema import seconds
+from service.definitions.catalog import Catalog, CompiledNode, load_catalog
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secret
@@ -41,7 +40,7 @@ from service.upstream.key_check import KeyWatch, checking_node
 from service.upstream.transport import Transport
 from service.workers.budget import Budgets
 from service.workers.conductor import FlowWaker
-from service.workers.desk import Desk
+from service.workers.desk import Batch, Desk
 from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
 from service.workers.reconciler import Reconciler
@@ -343,12 +342,20 @@ class House:
         stack.push_async_callback(scheduler.stop)
 
 
-def batches(catalog: Catalog) -> dict[str, tuple[float, int]]:
-    """Return the providers that are asked about many tasks at once: the interval, and how many in one question."""
+def batches(catalog: Catalog) -> dict[str, Batch]:
+    """Return the providers whose tasks are asked about together, and how."""
+    asked = [(node, node.plan.many) for node in catalog.nodes.values() if node.node.kind == "task"]
+    nodes: dict[str, list[CompiledNode]] = {}
+    for node, many in asked:
+        if many is not None:
+            nodes.setdefault(node.provider.provider, []).append(node)
     return {
-        name: (seconds(provider.pace.every), provider.query_many.at_most)
-        for name, provider in catalog.providers().items()
-        if provider.query_many is not None
+        name: Batch(
+            ahead_s=min(node.pace.every_s for node in members),
+            at_most=min(node.plan.many.at_most for node in members if node.plan.many),
+            nodes=tuple(node.id for node in members),
+        )
+        for name, members in nodes.items()
     }
 
 

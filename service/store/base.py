@@ -4,7 +4,7 @@ Every change of a run goes through `change`: the engine reads the run, calls the
 run, its events, its deliveries and its timeline in one transaction. What the function returns is what happened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -152,8 +152,10 @@ class Store(Protocol):
     async def due_lanes(self, state: RunState, now: float) -> list[str]:
         """Return the lanes that have due runs in a state."""
 
-    async def claim(self, state: RunState, lane: str, now: float, limit: int, lease_s: float) -> list[Run]:
-        """Lease due runs for one look at each."""
+    async def claim(
+        self, state: RunState, lane: str, now: float, limit: int, lease_s: float, nodes: Sequence[str] | None = None
+    ) -> list[Run]:
+        """Lease due runs for one look at each; of some nodes only, if they are named."""
 
     async def wake(self, lane: str, task_id: str, now: float) -> int:
         """Make the runs of a lane due that wait for input to a task; returns how many there were."""

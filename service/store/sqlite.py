@@ -4,7 +4,7 @@ One process only: a lock on the data folder keeps a second one out (`StoreError`
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,9 +256,12 @@ class SqliteStore:
 
     # -- sweeps
 
-    async def claim(self, state: RunState, lane: str, now: float, limit: int, lease_s: float) -> list[Run]:
-        """Lease due runs for one look at each."""
+    async def claim(
+        self, state: RunState, lane: str, now: float, limit: int, lease_s: float, nodes: Sequence[str] | None = None
+    ) -> list[Run]:
+        """Lease due runs for one look at each; of some nodes only, if they are named."""
         values = {
+            "nodes": None if nodes is None else _encode(nodes).decode(),
             "state": state,
             "lane": lane,
             "now": now,

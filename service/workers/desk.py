@@ -17,6 +17,20 @@ from service.workers.live import LiveAnswers
 from service.workers.sweep import Crew
 
 
+class Batch(Struct, frozen=True, kw_only=True):
+    """How tasks of one provider are asked about together.
+
+    Attributes:
+        ahead_s: Tasks that would be due within this time are taken along.
+        at_most: Tasks in one question.
+        nodes: The nodes whose tasks can be asked about so.
+    """
+
+    ahead_s: float
+    at_most: int
+    nodes: tuple[str, ...]
+
+
 class Desk(Struct, frozen=True, kw_only=True):
     """The workers' shared tools.
 
@@ -26,7 +40,7 @@ class Desk(Struct, frozen=True, kw_only=True):
         clients: Upstream by mode.
         callback_bases: Where upstream may call back, by mode; None where it cannot reach us.
         budgets: What the runs of a provider share.
-        batches: Providers that are asked about many tasks at once: how far ahead runs are taken along, and how many.
+        batches: How the tasks of a provider are asked about together, by its name.
         crew: Tasks under way.
         clock: The time.
         chance: Source of jitter.
@@ -40,7 +54,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     clients: Mapping[Mode, UpstreamClient]
     callback_bases: Mapping[Mode, str | None]
     budgets: Budgets
-    batches: Mapping[str, tuple[float, int]]
+    batches: Mapping[str, Batch]
     crew: Crew
     clock: Clock
     chance: random.Random

@@ -34,8 +34,12 @@ class Poller(LaneWorker):
     async def _claim(self, lane: str, limit: int) -> list[Run]:
         """Claim what is due; where one question asks about many, what is due within an interval is taken along."""
         desk, now = self._desk, self._desk.clock.now()
-        ahead_s, at_most = desk.batches.get(lane.rpartition(":")[2], (0.0, 1))
-        return await desk.store.claim(self.state, lane, now + ahead_s, limit * at_most, _LEASE_S)
+        runs = await desk.store.claim(self.state, lane, now, limit, _LEASE_S)
+        batch = desk.batches.get(lane.rpartition(":")[2])
+        if batch is None or not any(run.node in batch.nodes for run in runs):
+            return runs
+        room = limit * batch.at_most - len(runs)
+        return runs + await desk.store.claim(self.state, lane, now + batch.ahead_s, room, _LEASE_S, batch.nodes)
 
     def _groups(self, runs: list[Run]) -> list[list[Run]]:
         groups: list[list[Run]] = []

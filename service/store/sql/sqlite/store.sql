@@ -37,6 +37,7 @@ ORDER BY due_at LIMIT :limit;
 -- Moving the due time is the lease: a process that dies leaves the run to be found again.
 UPDATE runs SET due_at = :lease_until, leased_by = :owner
 WHERE id IN (SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
+               AND (:nodes IS NULL OR node IN (SELECT value FROM json_each(:nodes)))
              ORDER BY due_at LIMIT :limit)
 RETURNING doc;
 
