@@ -351,7 +351,7 @@ def batches(catalog: Catalog) -> dict[str, Batch]:
             nodes.setdefault(node.provider.provider, []).append(node)
     return {
         name: Batch(
-            ahead_s=min(node.pace.every_s for node in members),
+            ahead_s=max(node.pace.at_most_s for node in members),
             at_most=min(node.plan.many.at_most for node in members if node.plan.many),
             nodes=tuple(node.id for node in members),
         )
