@@ -317,13 +317,12 @@ async def test_a_local_node_needs_no_key_and_no_upstream(tmp_path: Path) -> None
 
 async def test_more_runs_than_upstream_takes_wait_in_line(tmp_path: Path) -> None:
     """With a limit on open tasks, further runs wait in `queued`; none fails, and upstream never has more at once."""
-    catalog = quick_catalog()
-    name = "kling.text_to_video"
-    node = catalog.nodes[name]
-    provider = msgspec.structs.replace(node.provider, budget=Budget(open_tasks=2))
-    limited = Catalog({**catalog.nodes, name: msgspec.structs.replace(node, provider=provider)})
+    name = "luma.generate"
+    nodes = {key: node for key, node in quick_catalog().nodes.items() if key.startswith("luma.")}
+    provider = msgspec.structs.replace(nodes[name].provider, budget=Budget(open_tasks=2))
+    limited = Catalog({key: msgspec.structs.replace(node, provider=provider) for key, node in nodes.items()})
     async with quick_simulator(duration_s=0.3) as sim, house(tmp_path, sim, catalog=limited) as halley:
-        starts = [await halley.start(name, {"prompt": f"n {n}"}, mode="mock", wait=0) for n in range(6)]
+        starts = [await halley.start(name, {"prompt": f"comet {n}"}, mode="mock", wait=0) for n in range(6)]
         ended = [await halley.end(start.json()["id"]) for start in starts]
 
         assert Counter(run["state"] for run in ended) == {"succeeded": 6}
