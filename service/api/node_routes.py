@@ -17,7 +17,8 @@ from service.api.starts import AnyRequest, Start, read_start, start_run
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
-from service.definitions.request import FilePart, OutgoingRequest
+from service.definitions.outgoing import FilePart
+from service.definitions.request import OutgoingRequest
 from service.ids import new_id
 
 MAX_BODY_BYTES = FILE_LIMIT_BYTES + 1024 * 1024  # a file, and what is said beside it

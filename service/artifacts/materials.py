@@ -30,7 +30,7 @@ from service.definitions.media import (
     format_names,
     is_reference,
 )
-from service.definitions.request import FilePart
+from service.definitions.outgoing import FilePart
 from service.definitions.schema import Field, size_bytes
 from service.errors import Fault, InvalidInput, MediaUnavailable, NotFound, TooLarge
 from service.lifecycle.artifacts import run_of

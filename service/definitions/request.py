@@ -5,33 +5,17 @@ request may be shown and logged as it is.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-import msgspec
 from msgspec import UNSET, Struct
 
-from service.definitions import media
 from service.definitions.conditions import holds
+from service.definitions.outgoing import FilePart, copied, json_text, media_type, put, sent, set_at, stands_for_nothing
 from service.definitions.schema import Ask, AskMany, Auth, Callback, ExternalId, Field, Node, Provider, Stream
 
 _SLOT = re.compile(r"\{(\+?)([a-z][a-z0-9_]*)\}")
-
-
-class FilePart(Struct, frozen=True, kw_only=True):
-    """A file in a form: on disk or in memory.
-
-    Attributes:
-        filename: Its name; upstream tells the format from its end.
-        mime: Its media type.
-    """
-
-    filename: str
-    mime: str
-    path: Path | None = None
-    data: bytes | None = None
 
 
 class OutgoingRequest(Struct, frozen=True, kw_only=True):
@@ -134,19 +118,19 @@ class RequestPlan:
             stream: Given when the answer is wanted in events.
         """
         places: dict[str, dict[str, Any]] = {
-            "body": _copied(self._constants),
+            "body": copied(self._constants),
             "query": {},
             "header": {},
             "path": {},
         }
         for name, field in self._fields.items():
             value = UNSET if field.local else self._value(name, inputs)
-            if value is not UNSET and not _stands_for_nothing(value, field):
+            if value is not UNSET and not stands_for_nothing(value, field):
                 place = "path" if name in self._in_path else field.place or self._elsewhere
-                _put(places[place], name, field, self._wrapped(sent(value, field), value, field, inputs))
+                put(places[place], name, field, self._wrapped(sent(value, field), value, field, inputs))
         self._add_ours(places["body"], callback_url, external_id)
         if stream is not None:
-            places["body"] |= _copied(stream.send)
+            places["body"] |= copied(stream.send)
         return self._assemble(places, (stream.submit if stream else None) or self._submit)
 
     def _value(self, name: str, inputs: Mapping[str, Any]) -> Any:
@@ -157,10 +141,10 @@ class RequestPlan:
 
     def _add_ours(self, body: dict[str, Any], callback_url: str | None, external_id: str | None) -> None:
         if self.callback and (address := callback_url or self.callback.otherwise):
-            _set(body, self.callback.field, address)
+            set_at(body, self.callback.field, address)
             body |= self.callback.also
         if self.external_id_field and external_id:
-            _set(body, self.external_id_field, external_id)
+            set_at(body, self.external_id_field, external_id)
 
     def _default(self, field: Field, inputs: Mapping[str, Any]) -> Any:
         applies = field.default_when is None or holds(field.default_when, self._fields, inputs)
@@ -185,7 +169,7 @@ class RequestPlan:
             return shape
         if shape == "@":
             return value
-        return _media_type(given, field.items or field) if shape == "@mime" else self._value(shape[1:], inputs)
+        return media_type(given, field.items or field) if shape == "@mime" else self._value(shape[1:], inputs)
 
     def _assemble(self, places: dict[str, dict[str, Any]], endpoint: str) -> OutgoingRequest:
         method, path = fill(endpoint, places["path"])
@@ -286,82 +270,10 @@ def _form_fields(body: Mapping[str, Any]) -> Iterator[tuple[str, str | FilePart]
 
 
 def _form_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _external_id(node: Node, provider: Provider) -> ExternalId | None:
     if node.kind != "task" or node.external_id is False:
         return None
     return node.external_id if isinstance(node.external_id, ExternalId) else provider.external_id
-
-
-def sent(value: Any, field: Field) -> Any:
-    """Return a value as upstream wants it: converted, renamed within, media in the right form."""
-    if field.type == "media":
-        return value if isinstance(value, FilePart) else media.outgoing(value, field)
-    if field.items and isinstance(value, list):
-        items = [sent(item, field.items) for item in value]
-        return _json_text(items) if field.convert == "json" else items
-    if field.fields and isinstance(value, dict):
-        inner: dict[str, Any] = {}
-        for name, member in field.fields.items():
-            if member and (v := value.get(name, member.default)) is not UNSET:
-                _put(inner, name, member, sent(v, member))
-        return inner
-    if field.values and str(value) in field.values:
-        value = field.values[str(value)]
-    return _CONVERSIONS[field.convert](value) if field.convert else value
-
-
-def _stands_for_nothing(value: Any, field: Field) -> bool:
-    return field.values is not None and field.values.get(str(value), value) is None
-
-
-def _number(value: Any) -> int | float:
-    number = float(value)
-    return int(number) if number.is_integer() else number
-
-
-def _json_text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"string": str, "number": _number, "json": _json_text}
-
-
-def _media_type(given: Any, field: Field) -> str:
-    return given.mime if isinstance(given, FilePart) else media.mime_of(str(given), field)
-
-
-def _put(target: dict[str, Any], name: str, field: Field, value: Any) -> None:
-    for path in [field.to] if isinstance(field.to, str) else field.to or [name]:
-        _set(target, path, value)
-
-
-def _set(target: Any, path: str, value: Any) -> None:
-    """Set a value at a dotted path; numbers are places in lists, `+` appends, a list element by element."""
-    *above, last = path.split(".")
-    value = _copied(value)  # what stands below it may come from another input
-    for step, following in zip(above, path.split(".")[1:], strict=True):
-        target = _inside(target, step, list if following == "+" or following.isdecimal() else dict)
-    if last == "+":
-        target.extend(value if isinstance(value, list) else [value])
-    elif isinstance(target, list):
-        _inside(target, last, dict)
-        target[int(last)] = value
-    else:
-        target[last] = value
-
-
-def _inside(target: Any, step: str, empty: Callable[[], Any]) -> Any:
-    if isinstance(target, dict):
-        return target.setdefault(step, empty())
-    while len(target) <= int(step):
-        target.append(empty())
-    return target[int(step)]
-
-
-def _copied(constants: Any) -> Any:
-    if isinstance(constants, dict):
-        return {name: _copied(value) for name, value in constants.items()}
-    return [_copied(value) for value in constants] if isinstance(constants, list) else constants

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct
 from yarl import URL
 
+from service.definitions.outgoing import FilePart
 from service.definitions.reader import RawBody
-from service.definitions.request import FilePart, OutgoingRequest
+from service.definitions.request import OutgoingRequest
 from service.errors import NotSent, SocketRefused, Unconfirmed
 from service.settings import Secret
 

@@ -17,7 +17,7 @@ from service.artifacts.results import kept_results
 from service.artifacts.vault import FolderVault
 from service.definitions.catalog import CompiledNode, compile_catalog
 from service.definitions.loader import load
-from service.definitions.request import FilePart
+from service.definitions.outgoing import FilePart
 from service.definitions.results import ReadArtifact
 from service.egress import EgressGuard, parse_networks
 from service.errors import InvalidInput, MediaUnavailable, NotFound
