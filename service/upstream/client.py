@@ -1,7 +1,7 @@
 """Submitting and asking: a node's request out, a reading or an outcome back. Knows nodes, not runs' states."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
 import msgspec
@@ -91,29 +91,31 @@ class UpstreamClient:
             return Accepted(reading=looked_up(node.node.table, inputs), path="")
         if node.node.kind == "flow":
             return Accepted(reading=Reading(state="running"), path="")
-        try:
-            async with self._materials.ready(node, inputs, run.workspace) as ready:
-                return await self._submit(node, run, ready, callback_url=callback_url, listener=listener)
-        except (CallerError, MediaUnavailable) as exc:
-            retryable = isinstance(exc, MediaUnavailable) and exc.retryable
-            return Refused(error=ReadError(code="invalid_request", message=_told(exc), retryable=retryable))
+        async with AsyncExitStack() as stack:
+            try:
+                ready = await stack.enter_async_context(self._materials.ready(node, inputs, run.workspace))
+                socket = node.node.socket
+                said = turn_inputs(node, ready, socket.rate) if socket else {}
+            except (CallerError, MediaUnavailable) as exc:  # only here is it sure that nothing was sent
+                retryable = isinstance(exc, MediaUnavailable) and exc.retryable
+                return Refused(error=ReadError(code="invalid_request", message=_told(exc), retryable=retryable))
+            stream = _wanted_stream(node, listener)
+            request = node.plan.build(ready, callback_url=callback_url, external_id=run.external_id, stream=stream)
+            return await self._submit(node, run, request, said=said, listener=listener if stream else None)
 
     async def _submit(
         self,
         node: CompiledNode,
         run: Run,
-        inputs: Mapping[str, Any],
+        request: OutgoingRequest,
         *,
-        callback_url: str | None,
+        said: Mapping[str, Any],
         listener: Listener | None,
     ) -> SubmissionOutcome:
-        stream = _wanted_stream(node, listener)
-        request = node.plan.build(inputs, callback_url=callback_url, external_id=run.external_id, stream=stream)
         try:
-            if (socket := node.node.socket) is not None:
-                said = turn_inputs(node, inputs, socket.rate)
-                answer = await hold_turn(self._transport, request, socket, said)
-            elif stream is not None:
+            if node.node.socket is not None:
+                answer = await hold_turn(self._transport, request, node.node.socket, said)
+            elif listener is not None or _always_streams(node):
                 answer = await self._streamed(node, request, listener)
             else:
                 answer = await self._send(node, run, request, _submit_timeout_s(node))
@@ -281,6 +283,10 @@ def _wanted_stream(node: CompiledNode, listener: Listener | None) -> Stream | No
     """Return how the answer is asked for in events, when somebody listens or a silence would be cut on the way."""
     plan = node.reader.stream
     return plan.stream if plan is not None and (listener is not None or plan.stream.always) else None
+
+
+def _always_streams(node: CompiledNode) -> bool:
+    return node.reader.stream is not None and node.reader.stream.stream.always
 
 
 def _submit_timeout_s(node: CompiledNode) -> float:

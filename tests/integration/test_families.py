@@ -11,6 +11,7 @@ import pytest
 
 from service.definitions.catalog import Catalog
 from service.definitions.schema import Budget
+from service.errors import TooLarge
 from service.simulator import Simulator
 from tests.fakes.house import House, house, quick_catalog, quick_simulator
 
@@ -328,3 +329,19 @@ async def test_more_runs_than_upstream_takes_wait_in_line(tmp_path: Path) -> Non
         assert Counter(run["state"] for run in ended) == {"succeeded": 6}
         spans = [(task.created_at, task.finished_at) for task in sim.tasks]
         assert max(sum(a < end and start <= a for start, end in spans) for a, _ in spans) <= 2
+
+
+async def test_a_result_that_cannot_be_kept_is_not_called_unpaid(
+    halley: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upstream has worked and will charge, whatever becomes of the bytes here; nothing is sent again."""
+
+    async def full(*_args: object, **_words: object) -> None:
+        raise TooLarge("The file is larger than the vault takes.")
+
+    monkeypatch.setattr(halley.app.state.services.vault, "keep", full)
+    started = await halley.start("images.generate", {"prompt": "a fox"}, mode="mock", wait=0)
+    run = await halley.until(started.json()["id"], "submit_unknown")
+
+    assert run["error"]["billed"] == "unknown"
+    assert asked(halley.sim, "/v1/images/generations") == 1
