@@ -18,7 +18,7 @@ from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
 from service.definitions.outgoing import FilePart
-from service.definitions.request import OutgoingRequest
+from service.definitions.request import OutgoingRequest, address
 from service.ids import new_id
 
 MAX_BODY_BYTES = FILE_LIMIT_BYTES + 1024 * 1024  # a file, and what is said beside it
@@ -37,11 +37,11 @@ class PreviewRequest(Struct, frozen=True, kw_only=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """Answer of `mode=preview`: nothing was stored or sent."""
+    """Answer of `mode=preview`: nothing was stored or sent. A node that sends nothing itself has no request."""
 
     mode: str
     node: str
-    request: PreviewRequest
+    request: PreviewRequest | None
     warnings: list[str]
 
 
@@ -115,18 +115,27 @@ async def preview(start: Start, caller: Caller, services: Services) -> Preview:
             external_id="00000000-0000-0000-0000-000000000000",
         )
         shown = _shown_body(request)
-    auth = {"Authorization": f"Bearer {_MASK}"} if start.node.provider.auth == "bearer" else {}
+    sent = PreviewRequest(
+        method=request.method,
+        url=_shown_address(request, services.upstream_url),
+        headers={**request.headers, **_shown_key(request), **_body_type(request)},
+        body=shown,
+    )
     return Preview(
         mode="preview",
         node=start.node.id,
-        request=PreviewRequest(
-            method=request.method,
-            url=services.upstream_url + request.path,
-            headers={**request.headers, **auth, **_body_type(request)},
-            body=shown,
-        ),
+        request=sent if start.node.node.submit else None,
         warnings=start.node.warnings(start.values),
     )
+
+
+def _shown_address(request: OutgoingRequest, base_url: str) -> str:
+    url = address(base_url, request)
+    return url + ("&" if "?" in url else "?") + f"key={_MASK}" if request.auth == "query" else url
+
+
+def _shown_key(request: OutgoingRequest) -> dict[str, str]:
+    return {"Authorization": f"Bearer {_MASK}"} if request.auth == "bearer" else {}
 
 
 def _body_type(request: OutgoingRequest) -> dict[str, str]:

@@ -10,11 +10,13 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from msgspec import UNSET, Struct
+from yarl import URL
 
 from service.definitions.conditions import holds
 from service.definitions.outgoing import FilePart, copied, json_text, media_type, put, sent, set_at, stands_for_nothing
 from service.definitions.schema import Ask, AskMany, Auth, Callback, ExternalId, Field, Node, Provider, Stream
 
+_LABELS = 2
 _SLOT = re.compile(r"\{(\+?)([a-z][a-z0-9_]*)\}")
 
 
@@ -40,6 +42,19 @@ class OutgoingRequest(Struct, frozen=True, kw_only=True):
     encoding: Literal["form", "multipart"] = "form"
     auth: Auth = "bearer"
     host: str | None = None
+
+
+def address(base_url: str, request: OutgoingRequest) -> str:
+    """Return where a request goes, without the key.
+
+    Another host is the aggregator's with its first label changed; an address or a short name, as of a simulator or a
+    relay of one's own, has none to change and serves everything itself.
+    """
+    url = URL(base_url)
+    name = url.host or ""
+    if request.host is not None and name.count(".") >= _LABELS and name.rpartition(".")[2].isalpha():
+        base_url = str(url.with_host(f"{request.host}.{name.partition('.')[2]}")).rstrip("/")
+    return base_url + request.path
 
 
 def slots(endpoint: str) -> list[tuple[str, bool]]:

@@ -17,7 +17,7 @@ from yarl import URL
 
 from service.definitions.outgoing import FilePart
 from service.definitions.reader import RawBody
-from service.definitions.request import OutgoingRequest
+from service.definitions.request import OutgoingRequest, address
 from service.errors import NotSent, SocketRefused, Unconfirmed
 from service.settings import Secret
 
@@ -28,7 +28,6 @@ _HEADERS = {"User-Agent": "Halley"}
 _SOCKET_OPEN_S = 15.0
 _SOCKET_CLOSE_S = 2.0
 _SOCKET_PING_S = 20.0
-_LABELS = 2
 _FIRST_NON_SUCCESS = 300
 
 
@@ -220,7 +219,7 @@ class Transport:
         return headers
 
     def _url(self, request: OutgoingRequest) -> URL:
-        url = URL(_on_host(self._base_url, request.host) + request.path, encoded=True)
+        url = URL(address(self._base_url, request), encoded=True)
         if request.auth == "query" and self._key is not None:
             url = url.update_query(key=self._key.reveal())
         return url
@@ -237,15 +236,6 @@ def _told_apart(timeout_s: float) -> Iterator[None]:
         raise Unconfirmed(f"upstream did not answer within {timeout_s:g} s") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         raise Unconfirmed(f"the connection to upstream broke: {_said(exc)}") from exc
-
-
-def _on_host(base_url: str, host: str | None) -> str:
-    """Return the base URL with another first label; an address or a short name of this machine has none to change."""
-    url = URL(base_url)
-    name = url.host or ""
-    if host is None or name.count(".") < _LABELS or not name.rpartition(".")[2].isalpha():
-        return base_url
-    return str(url.with_host(f"{host}.{name.partition('.')[2]}")).rstrip("/")
 
 
 def _encoded(request: OutgoingRequest) -> tuple[aiohttp.FormData | bytes | None, dict[str, str]]:

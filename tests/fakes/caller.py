@@ -55,3 +55,24 @@ async def playing(*families: type[Family], **options: Any) -> AsyncIterator[Call
     session = aiohttp.ClientSession(headers={"Authorization": "Bearer sk-test"})
     async with simulator, session:
         yield Caller(simulator, session)
+
+
+@asynccontextmanager
+async def solo(family: type[Family], **options: Any) -> AsyncIterator[aiohttp.ClientSession]:
+    """Run a simulator that plays one family, whose tasks end at once, and give a bare client of it."""
+    words = {"duration_s": 0, **options}
+    simulator = Simulator(SimulatorOptions(**words), families=lambda stage: family(stage).routes())
+    async with simulator, aiohttp.ClientSession(simulator.url, headers={"Authorization": "Bearer sk-test"}) as session:
+        yield session
+
+
+async def post(client: aiohttp.ClientSession, path: str, **body: Any) -> tuple[int, Any]:
+    """Send a create; return status and body."""
+    async with client.post(path, json=body) as response:
+        return response.status, await response.json()
+
+
+async def get(client: aiohttp.ClientSession, path: str, **query: str) -> tuple[int, Any]:
+    """Ask; return status and body."""
+    async with client.get(path, params=query) as response:
+        return response.status, await response.json()

@@ -345,3 +345,40 @@ async def test_a_result_that_cannot_be_kept_is_not_called_unpaid(
 
     assert run["error"]["billed"] == "unknown"
     assert asked(halley.sim, "/v1/images/generations") == 1
+
+
+async def test_a_preview_shows_no_key_wherever_it_would_stand(halley: House) -> None:
+    """A key in the query is masked like one in a header; a node that sends nothing itself shows no request."""
+    balance = (await halley.start("platform.balance", {}, mode="preview")).json()["request"]
+    table = (await halley.start("suno.set_version", {"version": "v5"}, mode="preview")).json()
+
+    assert balance["url"].endswith("/user/quota?key=********")
+    assert "Authorization" not in balance["headers"]
+    assert table["request"] is None
+
+
+async def test_what_waits_for_input_is_looked_at_again_after_a_restart(tmp_path: Path) -> None:
+    """A window confirmed while Halley was not there to notice is found confirmed by the next one."""
+    async with quick_simulator() as sim:
+        async with house(tmp_path, sim) as halley:
+            grid = await ran(halley, "midjourney.imagine", prompt="A comet")
+            single = await ran(halley, **_offered(grid, "U1"))
+            zoom = next(each for each in single["data"]["next"] if "CustomZoom" in each["input"]["custom_id"])
+            pressed = await halley.start(zoom["node"], zoom["input"], mode="mock")
+            parked = await waiting(halley, pressed.json()["id"])
+        await _confirmed_elsewhere(sim, parked["upstream"]["task_id"])
+
+        async with house(tmp_path, sim) as halley:
+            assert (await halley.end(parked["id"]))["state"] == "succeeded"
+
+
+def _offered(run: dict[str, Any], title: str) -> dict[str, Any]:
+    offer = next(each for each in run["data"]["next"] if each["title"] == title)
+    return {"node": offer["node"], **offer["input"]}
+
+
+async def _confirmed_elsewhere(sim: Simulator, task_id: str) -> None:
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer sk-other"}) as other:
+        body = {"taskId": task_id, "prompt": "sea --zoom 2"}
+        answer = await other.post(f"{sim.url}/mj/submit/modal", json=body)
+        assert answer.status_code == 200

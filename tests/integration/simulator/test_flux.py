@@ -9,6 +9,7 @@ import pytest
 from service.simulator import Simulator, SimulatorOptions
 from service.simulator.flux import Flux
 from service.simulator.replicate import Replicate
+from tests.fakes.caller import get, post
 from tests.fakes.receiver import Receiver
 
 RESULT = "/flux/v1/get_result"
@@ -24,18 +25,6 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         aiohttp.ClientSession(simulator.url, headers={"Authorization": "Bearer sk-test"}) as session,
     ):
         yield session
-
-
-async def post(client: aiohttp.ClientSession, path: str, **body: Any) -> tuple[int, Any]:
-    """Send a create; return status and body."""
-    async with client.post(path, json=body) as response:
-        return response.status, await response.json()
-
-
-async def get(client: aiohttp.ClientSession, path: str, **query: str) -> tuple[int, Any]:
-    """Ask; return status and body."""
-    async with client.get(path, params=query) as response:
-        return response.status, await response.json()
 
 
 async def result(client: aiohttp.ClientSession, task_id: str) -> Any:

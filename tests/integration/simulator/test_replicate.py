@@ -6,8 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.simulator import Simulator, SimulatorOptions
 from service.simulator.replicate import PREDICTIONS, Replicate
+from tests.fakes.caller import get, post, solo
 from tests.fakes.receiver import Receiver
 
 MODELS = "/replicate/v1/models"
@@ -18,23 +18,8 @@ SCHNELL = f"{MODELS}/black-forest-labs/flux-schnell/predictions"
 @pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a simulator whose tasks end at once, and that plays this family alone."""
-    async with (
-        Simulator(SimulatorOptions(duration_s=0), families=lambda stage: Replicate(stage).routes()) as simulator,
-        aiohttp.ClientSession(simulator.url, headers={"Authorization": "Bearer sk-test"}) as session,
-    ):
+    async with solo(Replicate) as session:
         yield session
-
-
-async def post(client: aiohttp.ClientSession, path: str, **body: Any) -> tuple[int, Any]:
-    """Send a create; return status and body."""
-    async with client.post(path, json=body) as response:
-        return response.status, await response.json()
-
-
-async def get(client: aiohttp.ClientSession, path: str, **query: str) -> tuple[int, Any]:
-    """Ask; return status and body."""
-    async with client.get(path, params=query) as response:
-        return response.status, await response.json()
 
 
 async def made(client: aiohttp.ClientSession, path: str, **sent: Any) -> Any:

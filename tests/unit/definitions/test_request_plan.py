@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.definitions.compiler import CompiledNode
-from service.definitions.request import fill
+from service.definitions.request import OutgoingRequest, address, fill
 
 Build = Callable[..., CompiledNode]
 
@@ -114,3 +114,20 @@ def test_inputs_of_a_get_go_to_the_query(build: Build) -> None:
     request = node.plan.build({"id": "1", "full": "a&b"})
 
     assert (request.method, request.path, request.body) == ("GET", "/draw/1?full=a%26b", None)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("https://api.example.com", "https://query.example.com/user/quota"),
+        ("https://api.example.com:8443", "https://query.example.com:8443/user/quota"),
+        ("http://127.0.0.1:2062", "http://127.0.0.1:2062/user/quota"),
+        ("http://localhost:2062", "http://localhost:2062/user/quota"),
+        ("http://[::1]:2062", "http://[::1]:2062/user/quota"),
+    ],
+)
+def test_another_host_is_the_aggregators_own(base_url: str, expected: str) -> None:
+    """A first label is changed where there is one to change; a machine's own address serves all hosts."""
+    request = OutgoingRequest(method="GET", path="/user/quota", host="query")
+
+    assert address(base_url, request) == expected

@@ -62,9 +62,10 @@ SELECT doc, version FROM runs WHERE state = :state ORDER BY id LIMIT :limit;
 SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
 
 -- name: runs_release
--- Running tasks are looked at again soon: a callback may have come while nobody was there to take it.
+-- Running tasks are looked at again soon, those that wait for input too: a callback may have come, or the node that
+-- goes on with them may have been called, while nobody was there to take note of it.
 UPDATE runs SET due_at = :now, leased_by = NULL
-WHERE due_at IS NOT NULL AND (leased_by IS NOT NULL OR state = 'running');
+WHERE state = 'running' OR (due_at IS NOT NULL AND leased_by IS NOT NULL);
 
 -- name: input_insert
 INSERT INTO run_inputs (run_id, input) VALUES (:run_id, :input);
