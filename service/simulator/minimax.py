@@ -219,6 +219,9 @@ class Minimax(Family):
         file_id = call.request.query.get("file_id", "")
         missing = Refused(json_answer({"base_resp": base_resp(INVALID, "invalid params, file_id")}))
         task = self.stage.tasks.by_id(str(int(file_id) - FILE_OFFSET)) if file_id.isdecimal() else None
+        if task is None and file_id.isdecimal() and not self.stage.options.strict_sessions:
+            told = {"file_id": file_id, "filename": "output_aigc.mp4", "download_url": call.link("0.mp4")}
+            return json_answer({"file": told, "base_resp": base_resp()})
         if task is None or task.operation != "video_generation" or task.phase(self.stage.clock.now()) != "succeeded":
             raise missing
         look = look_at(self.stage, task, "succeeded", stale=task.plays("stale_links"))

@@ -156,8 +156,10 @@ class Videos(Family):
         return json_answer(self._shape_of(task).told(self.look(task)))
 
     async def _content(self, call: Call) -> web.Response:
-        task = self.find(call, call.request.match_info["task_id"])
-        variant = call.request.query.get("variant", "video")
+        task_id, variant = call.request.match_info["task_id"], call.request.query.get("variant", "video")
+        if self._is_any(task_id):
+            return web.Response(body=sample("mp4"), content_type="video/mp4")
+        task = self.find(call, task_id)
         if not self._shape_of(task).has_bytes or variant not in ("video", *STILLS):
             raise Refused(self.invalid(f"variant {variant} is not supported for this video"))
         if task.phase(self.stage.clock.now()) != "succeeded":
@@ -166,8 +168,16 @@ class Videos(Family):
             return web.Response(body=sample("png"), content_type="image/png")
         return web.Response(body=sample("mp4"), content_type="video/mp4")
 
+    def _is_any(self, task_id: str) -> bool:
+        """Tell whether an id is nobody's, and ids of anybody are taken."""
+        return not self.stage.options.strict_sessions and self.stage.tasks.by_id(task_id) is None
+
     async def _remix(self, call: Call) -> web.Response:
-        source = self.stage.tasks.by_id(call.request.match_info["task_id"])
+        source_id = call.request.match_info["task_id"]
+        if self._is_any(source_id):
+            facts = sora.facts_of(sora.VideosCreate(prompt=call.body.prompt))
+            return await self._created(call, SORA, msgspec.structs.replace(facts, remixed_from=source_id), REMIX)
+        source = self.stage.tasks.by_id(source_id)
         if source is None or self._shape_of(source) is not SORA:
             raise Refused(self.unknown_task())
         if source.phase(self.stage.clock.now()) != "succeeded":

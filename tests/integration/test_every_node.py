@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from service.definitions.schema import Node
 from tests.fakes.house import house, quick_simulator, shipped_catalog
 
@@ -11,14 +13,13 @@ ALL = shipped_catalog().nodes
 NODES = {name: node for name, node in ALL.items() if node.node.kind != "query"}
 # A fresh editing session has nothing selected, and upstream says so; the next test selects first.
 NEEDS_A_SELECTION = {"kling.multi_elements_delete_selection", "kling.multi_elements_preview_selection"}
-# They work on the result of a run that there must have been; `test_families` makes one first.
-NEEDS_A_PARENT = {"minimax.file_retrieve", "sora.remix_video", "sora.retrieve_content"}
 
 
-async def test_every_nodes_example_runs_to_its_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("envelope", ["flat", "wrapped"])
+async def test_every_nodes_example_runs_to_its_result(tmp_path: Path, envelope: str) -> None:
     """Started all at once, each ends with what its node promises, by requests that upstream's reference knows whole."""
-    wanted = sorted(NODES.keys() - NEEDS_A_SELECTION - NEEDS_A_PARENT)
-    async with quick_simulator(strict_sessions=False) as sim, house(tmp_path, sim) as halley:
+    wanted = sorted(NODES.keys() - NEEDS_A_SELECTION)
+    async with quick_simulator(strict_sessions=False, envelope=envelope) as sim, house(tmp_path, sim) as halley:
 
         async def faults_of(name: str) -> str:
             started = await halley.start(name, NODES[name].example(), mode="mock", wait=0)
