@@ -115,8 +115,8 @@ def resolved(name: str, field: Field | None, shared: Mapping[str, Field]) -> Fie
 
 
 def _given(field: Field) -> dict[str, Any]:
-    values = {name: getattr(field, name) for name in field.__struct_fields__}
-    return {name: value for name, value in values.items() if value is not None and value is not UNSET}
+    words = ((name, getattr(field, name)) for name in Field.__struct_fields__)
+    return {name: value for name, value in words if value is not None and value is not UNSET}
 
 
 def _standing(node: Node) -> list[Advice]:
