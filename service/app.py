@@ -44,6 +44,7 @@ from service.workers.desk import Batch, Desk
 from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
 from service.workers.reconciler import Reconciler
+from service.workers.recoverer import Recoverer
 from service.workers.rescuer import Rescuer
 from service.workers.scheduler import SweepScheduler
 from service.workers.submitter import Submitter
@@ -63,6 +64,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         submit_s: Queued runs that wait out a backoff.
         poll_s: Running tasks.
         reconcile_s: Submissions of unknown outcome.
+        recover_s: Runs that timed out and may still succeed.
         expire_s: Deadlines.
         deliver_s: Deliveries that wait on their ladder.
         upkeep_s: Uploads whose time is over.
@@ -75,6 +77,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     submit_s: float = 0.5
     poll_s: float = 0.25
     reconcile_s: float = 1.0
+    recover_s: float = 5.0
     expire_s: float = 1.0
     deliver_s: float = 0.5
     upkeep_s: float = 60.0
@@ -330,6 +333,7 @@ class House:
             Sweep("submit", tuning.submit_s, Submitter(desk).run_once, self._log),
             Sweep("poll", tuning.poll_s, Poller(desk).run_once, self._log),
             Sweep("reconcile", tuning.reconcile_s, Reconciler(desk).run_once, self._log),
+            Sweep("recover", tuning.recover_s, Recoverer(desk).run_once, self._log),
             Sweep("expire", tuning.expire_s, rescuer.run_once, self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
             Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),

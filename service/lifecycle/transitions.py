@@ -15,6 +15,7 @@ from service.definitions.reader import Reading, seen_data
 from service.definitions.schema import ErrorCode
 from service.lifecycle.artifacts import numbered
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
+from service.lifecycle.recovery import called_back_late
 from service.lifecycle.run import Billed, Change, Entry, EventType, FlowState, Phase, Run, RunError, UpstreamRef
 from service.lifecycle.states import RunState, may_follow
 
@@ -236,7 +237,7 @@ def unanswered(
 def hinted(run: Run, reading: Reading, now: float, *, min_interval_s: float) -> Change | None:
     """Apply a callback: a hint that brings the next look forward, never a result by itself."""
     if run.is_final:
-        return None
+        return called_back_late(run, reading, now)
     entry = Entry(at=now, kind="callback", detail={"state": reading.state, "status": reading.raw_status})
     if run.state in ("submitting", "submit_unknown") and reading.task_id:
         run = _replace(run, hinted_task_id=reading.task_id)
@@ -311,7 +312,11 @@ def expired(run: Run, now: float) -> Change | None:
         error = _error("timed_out", "the deadline passed before upstream accepted it", "deadline", "no")
     else:
         error = _error("timed_out", "the deadline passed; upstream may still finish and bill it", "deadline", "unknown")
-    return _ended(run, "timed_out", now, error)
+    ended = _ended(run, "timed_out", now, error)
+    if run.state != "running" or run.upstream_task_id is None:
+        return ended
+    # It is looked at for a day: what upstream finishes after all is kept (see `recovery`).
+    return msgspec.structs.replace(ended, run=_replace(ended.run, due_at=now))
 
 
 def flow_advanced(run: Run, flow: FlowState, child: Run, now: float, wait_s: float) -> Change | None:

@@ -22,7 +22,15 @@ from service.simulator.callbacks import LoopbackResolver
 
 API_KEY = "test-key"
 QUICK = CompiledPace(first_s=0.1, every_s=0.1, growth=1.1, at_most_s=0.5, deadline_s=60, with_callback=50)
-TUNING = Tuning(submit_s=0.05, poll_s=0.05, reconcile_s=0.05, expire_s=0.1, deliver_s=0.05, resolver=LoopbackResolver())
+TUNING = Tuning(
+    submit_s=0.05,
+    poll_s=0.05,
+    reconcile_s=0.05,
+    recover_s=0.05,
+    expire_s=0.1,
+    deliver_s=0.05,
+    resolver=LoopbackResolver(),
+)
 
 
 @functools.cache

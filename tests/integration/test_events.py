@@ -9,7 +9,7 @@ from service.app import Tuning
 from service.delivery.signer import derive_secret
 from service.secret_key import load_secret_key
 from service.simulator import Simulator
-from tests.fakes.house import House, house
+from tests.fakes.house import House, house, quick_catalog
 from tests.fakes.receiver import Receiver
 
 T2V = "kling.text_to_video"
@@ -123,3 +123,25 @@ async def test_private_addresses_are_refused_at_once_or_at_connect_time(
     assert "HALLEY_EGRESS_ALLOW" in literal.json()["errors"][0]["message"]
     assert found[0]["outcome"] in ("blocked", "unreachable")
     assert receiver.got == []
+
+
+async def test_a_result_after_the_deadline_is_kept_and_told(polling: House, receiver: Receiver) -> None:
+    """Upstream finishes what had timed out: the state stays, the result is there, and an event of its own says so."""
+    started = await polling.start(T2V, {"prompt": "x [[duration:2]]"}, deadline=1, webhook_url=receiver.url)
+    first, second = (await receiver.wait_for(2))[:2]
+
+    assert [first.event["type"], second.event["type"]] == ["run.timed_out", "run.recovered"]
+    assert second.event["sequence"] == first.event["sequence"] + 1
+    assert second.event["data"]["state"] == "timed_out"
+    assert second.event["data"]["artifacts"][0]["url"]
+    run = (await polling.client.get(f"/v1/runs/{started.json()['id']}")).json()
+    assert (run["state"], len(run["artifacts"])) == ("timed_out", 1)
+
+
+async def test_a_callback_after_the_deadline_is_looked_into(tmp_path: Path, sim: Simulator, receiver: Receiver) -> None:
+    """The late end is known by the callback, long before the next rare look."""
+    async with house(tmp_path, sim, catalog=quick_catalog(at_most_s=600)) as halley:
+        await halley.start(T2V, {"prompt": "x [[duration:2]]"}, deadline=1, webhook_url=receiver.url)
+        events = [got.event["type"] for got in await receiver.wait_for(2)]
+
+        assert events == ["run.timed_out", "run.recovered"]
