@@ -4,11 +4,13 @@ import contextlib
 import fcntl
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 from aiohttp.abc import AbstractResolver
 from litestar import Litestar
 from msgspec import Struct
+from yarl import URL
 
 from service.api import surface
 from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
@@ -231,9 +233,11 @@ class House:
         await vault.open()
         files = Files(vault, store, self._clock)
         fetcher = await stack.enter_async_context(Fetcher(guard, vault, resolver=self._tuning.resolver))
-        ways: dict[Mode, tuple[Fetches, str | None]] = {"live": (fetcher, self._settings.public_url)}
+        local = await stack.enter_async_context(Fetcher(EgressGuard(_THIS_MACHINE), vault))
+        is_played = is_on_this_machine(self._settings.upstream_url)
+        live = ExampleFetcher(fetcher, local, self._settings.upstream_url) if is_played else fetcher
+        ways: dict[Mode, tuple[Fetches, str | None]] = {"live": (live, self._settings.public_url)}
         if self._mock is not None:
-            local = await stack.enter_async_context(Fetcher(EgressGuard(_THIS_MACHINE), vault))
             ways["mock"] = (ExampleFetcher(fetcher, local, self._mock.url), self._mock.callback_base)
         return Archive(
             vault=vault,
@@ -361,6 +365,15 @@ def batches(catalog: Catalog) -> dict[str, Batch]:
         )
         for name, members in nodes.items()
     }
+
+
+def is_on_this_machine(url: str) -> bool:
+    """Tell whether a URL leads to this machine by its address; a name is asked of nobody."""
+    host = (URL(url).host or "").strip("[]")
+    try:
+        return host == "localhost" or any(ip_address(host) in network for network in _THIS_MACHINE)
+    except ValueError:
+        return False
 
 
 @contextlib.contextmanager

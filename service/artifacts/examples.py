@@ -1,4 +1,4 @@
-"""Example addresses of a mock run: those that nobody can own are served by the simulated upstream.
+"""Example addresses, which nobody can own: where upstream is played on this machine, it serves them.
 
 So the documented examples run as they stand, without a packet to the outside.
 """

@@ -33,13 +33,13 @@ class _WithMarks(click.Command):
               show_default=True, help="What their body looks like.")  # fmt: skip
 @click.option("--relay-ids", is_flag=True, help="The submit answer carries an id of the relay's own.")
 @click.option("--discontinue-v1", is_flag=True, help="The oldest model is refused.")
-@click.option("--any-session", is_flag=True, help="Take session ids that were not made here.")
+@click.option("--strict-sessions", is_flag=True, help="Refuse ids of tasks and sessions that were not made here.")
 @click.option("--api-key", help="The only key that is accepted; default: any.")
 @click.option("--mark", "marks", multiple=True, metavar="MARK", help="Play this for every request: `fail`, `slow:3`.")
-def command(host: str, port: int, *, any_session: bool, **words: object) -> None:
+def command(host: str, port: int, **words: object) -> None:
     """Play the upstream: point Halley at it, no key and no money needed."""
     try:
-        options = msgspec.convert({**words, "strict_sessions": not any_session}, SimulatorOptions)
+        options = msgspec.convert(words, SimulatorOptions)
         simulator = Simulator(options)
     except (MarkError, msgspec.ValidationError) as exc:
         raise click.ClickException(str(exc)) from exc

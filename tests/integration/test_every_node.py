@@ -15,14 +15,14 @@ NODES = {name: node for name, node in ALL.items() if node.node.kind != "query"}
 NEEDS_A_SELECTION = {"kling.multi_elements_delete_selection", "kling.multi_elements_preview_selection"}
 
 
-@pytest.mark.parametrize("envelope", ["flat", "wrapped"])
-async def test_every_nodes_example_runs_to_its_result(tmp_path: Path, envelope: str) -> None:
+@pytest.mark.parametrize(("mode", "envelope"), [("mock", "wrapped"), ("live", "flat")])
+async def test_every_nodes_example_runs_to_its_result(tmp_path: Path, mode: str, envelope: str) -> None:
     """Started all at once, each ends with what its node promises, by requests that upstream's reference knows whole."""
     wanted = sorted(NODES.keys() - NEEDS_A_SELECTION)
     async with quick_simulator(strict_sessions=False, envelope=envelope) as sim, house(tmp_path, sim) as halley:
 
         async def faults_of(name: str) -> str:
-            started = await halley.start(name, NODES[name].example(), mode="mock", wait=0)
+            started = await halley.start(name, NODES[name].example(), mode=mode, wait=0)
             if started.status_code not in (200, 202):
                 return started.text
             return missing(await halley.end(started.json()["id"], timeout_s=60), NODES[name].node)
