@@ -61,6 +61,7 @@ ROWS = {  # every row of the summary tables
     "luma.search": "GET /dream-machine/v1/generations/{task_id}",
     "midjourney.action": "POST /mj/submit/action",
     "midjourney.blend": "POST /mj/submit/blend",
+    "midjourney.cancel": "POST /mj/task/{id}/cancel",
     "midjourney.change": "POST /mj/submit/change",
     "midjourney.describe": "POST /mj/submit/describe",
     "midjourney.face_swap": "POST /mj/insight-face/swap",

@@ -54,6 +54,7 @@ class Midjourney(Family):
             self._submission("shorten", "shorten", bodies.Shorten, self._shorten, 15.0),
             self._submission("upload_images", "upload-discord-images", bodies.Upload, self._upload),
             self._question("image_seed", "/task/{task_id}/image-seed", self._seed),
+            Operation(name="cancel", path=f"{PREFIX}/task/{{task_id}}/cancel", answer=self._cancel),
             Operation(name="face_swap", path=f"{PREFIX}/insight-face/swap", body=bodies.Swap, answer=self._swap),
             Operation(name="image", path=f"{PREFIX}/image/{{task_id}}", method="GET", answer=self._image, key="none"),
         )
@@ -196,6 +197,13 @@ class Midjourney(Family):
         if self.stage.tasks.by_id(task_id) is None and self.stage.options.strict_sessions:
             return envelope(answers.NO_ACCOUNT, "task not found", None)
         return json_answer({"code": answers.ACCEPTED, "description": "success", "result": task_id[-10:]})
+
+    async def _cancel(self, call: Call) -> web.Response:
+        """Take the request; the proxy's own promise goes no further."""
+        task_id = call.request.match_info["task_id"]
+        if self.stage.tasks.by_id(task_id) is None and self.stage.options.strict_sessions:
+            return envelope(answers.NO_ACCOUNT, "task not found", None)
+        return json_answer({"code": answers.ACCEPTED, "description": "success", "result": task_id})
 
     async def _image(self, call: Call) -> web.Response:
         self.find(call, call.request.match_info["task_id"])
