@@ -400,7 +400,7 @@ def _error(code: ErrorCode, message: str, phase: Phase, billed: Billed) -> RunEr
 
 
 def _ended(run: Run, state: RunState, now: float, error: RunError | None, reason: str | None = None) -> Change:
-    ended = _replace(run, state=state, error=error, finished_at=now, due_at=None, hinted=False)
+    ended = _replace(run, state=state, error=error, finished_at=now, due_at=None, hinted=False, awaits_input=False)
     return _told(run, ended, now, reason or (error.message if error else "upstream delivered the result"))
 
 

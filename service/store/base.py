@@ -204,3 +204,28 @@ class Store(Protocol):
 
     async def expired_files(self, now: float, limit: int) -> list[str]:
         """Return the ids of uploads whose time is over."""
+
+    async def forgettable(self, before: float, now: float, after: str, limit: int) -> list[Run]:
+        """Return runs that ended before a moment and that nobody needs any more, oldest first.
+
+        Needed are runs that are watched, whose events are on their way, whose idempotency key holds, and steps of a
+        flow that is not over.
+
+        Args:
+            before: They ended before this.
+            now: The present.
+            after: Id after which to go on; empty at first.
+            limit: How many at most.
+        """
+
+    async def count_rows(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Count the rows of runs, by table."""
+
+    async def forget(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Delete runs with all that belongs to them, in one transaction; returns the numbers of rows by table."""
+
+    async def count_old_keys(self, now: float) -> int:
+        """Count the idempotency keys that hold no more."""
+
+    async def forget_keys(self, now: float, limit: int) -> int:
+        """Delete idempotency keys that hold no more; returns how many there were."""

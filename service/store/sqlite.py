@@ -34,6 +34,7 @@ _IDEMPOTENCY_KEPT_S = 7 * 86400.0
 _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
 _BUSY_TIMEOUT_S = 5.0
+_OF_A_RUN = ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")
 
 _encode = msgspec.json.Encoder().encode
 _decode_run = msgspec.json.Decoder(Run).decode
@@ -222,10 +223,14 @@ class SqliteStore:
         row = connection.execute(self._sql["run_get"], {"id": run_id}).fetchone()
         return self._decide(connection, row, decide) if row else None
 
-    def _decide(self, connection: sqlite3.Connection, row: tuple[str, int], decide: Decide) -> Change | None:
-        change = decide(_decode_run(row[0]))
+    def _decide(
+        self, connection: sqlite3.Connection, row: tuple[str, int, float | None], decide: Decide
+    ) -> Change | None:
+        doc, version, due_at = row
+        # The column is the truth: leases and wake-ups move it without the document.
+        change = decide(msgspec.structs.replace(_decode_run(doc), due_at=due_at))
         if change is not None:
-            written = connection.execute(self._sql["run_update"], {**_row(change.run), "version": row[1]}).rowcount
+            written = connection.execute(self._sql["run_update"], {**_row(change.run), "version": version}).rowcount
             if written != 1:
                 raise StoreError(f"run {change.run.id} was changed by somebody else")
             self._tell(connection, change)
@@ -290,12 +295,15 @@ class SqliteStore:
         """Apply `decide` to due queued runs and return those that changed."""
         values = {"state": "queued", "lane": lane, "now": now, "limit": limit}
         changes = await self._writer.do(lambda connection: self._decide_all(connection, "runs_due", values, decide))
+        self._announce(changes)
         return [change.run for change in changes]
 
     async def expire(self, now: float, limit: int, decide: Decide) -> int:
         """Apply `decide` to runs past their deadline; returns how many there were."""
         values = {"now": now, "limit": limit}
-        return len(await self._writer.do(lambda c: self._decide_all(c, "runs_expired", values, decide)))
+        changes = await self._writer.do(lambda c: self._decide_all(c, "runs_expired", values, decide))
+        self._announce(changes)
+        return len(changes)
 
     async def take_over(self, now: float, settle: Decide) -> int:
         """Take up what a dead process left: settle its submissions, release its leases."""
@@ -394,6 +402,43 @@ class SqliteStore:
     async def expired_files(self, now: float, limit: int) -> list[str]:
         """Return the ids of uploads whose time is over."""
         return [row[0] for row in self._rows("files_expired", now=now, limit=limit)]
+
+    # -- retention
+
+    async def forgettable(self, before: float, now: float, after: str, limit: int) -> list[Run]:
+        """Return runs that ended before a moment and that nobody needs any more, oldest first."""
+        rows = self._rows(
+            "runs_forgettable",
+            before=before,
+            youngest=new_id("run", max(before, 0.0)),
+            keys_before=now - _IDEMPOTENCY_KEPT_S,
+            after=after,
+            limit=limit,
+        )
+        return [_decode_run(row[0]) for row in rows]
+
+    async def count_rows(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Count the rows of runs, by table."""
+        ids = _encode(run_ids).decode()
+        return {table: int(self._rows(f"{table}_count_of", ids=ids)[0][0]) for table in _OF_A_RUN}
+
+    async def forget(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Delete runs with all that belongs to them, in one transaction; returns the numbers of rows by table."""
+        values = {"ids": _encode(run_ids).decode()}
+
+        def work(connection: sqlite3.Connection) -> dict[str, int]:
+            return {table: connection.execute(self._sql[f"{table}_delete_of"], values).rowcount for table in _OF_A_RUN}
+
+        return await self._writer.do(work)
+
+    async def count_old_keys(self, now: float) -> int:
+        """Count the idempotency keys that hold no more."""
+        return int(self._rows("idempotency_count", keys_before=now - _IDEMPOTENCY_KEPT_S)[0][0])
+
+    async def forget_keys(self, now: float, limit: int) -> int:
+        """Delete idempotency keys that hold no more; returns how many there were."""
+        values = {"keys_before": now - _IDEMPOTENCY_KEPT_S, "limit": limit}
+        return await self._writer.do(lambda c: c.execute(self._sql["idempotency_delete"], values).rowcount)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

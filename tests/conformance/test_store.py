@@ -122,6 +122,28 @@ async def test_due_runs_are_claimed_once_until_their_lease_ends(store: Store) ->
 PACE = rules.CompiledPace(first_s=10, every_s=10, growth=1, at_most_s=10, deadline_s=3600, with_callback=1)
 
 
+async def test_news_without_a_result_leave_leases_and_wake_ups_alone(store: Store) -> None:
+    """A callback that only tells of progress hands out no run twice and lets nobody's wake-up be forgotten."""
+    for number, awaits_input in enumerate((False, True)):
+        run = await put(store, numbered(number))
+        await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
+        reading = rules.Reading(task_id=f"t{number}", state="running", awaits_input=awaits_input)
+        outcome = rules.Accepted(reading=reading, path="/p")
+        following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+        await store.change(run.id, lambda r, o=outcome, f=following: rules.submission_ended(r, o, 100.0, f))
+    leased = await store.claim("running", run.lane, 1000.0, 10, lease_s=60)
+    assert await store.wake(run.lane, "t1", 1000.0) == 1
+
+    for each in (leased[0], run):
+        progress = rules.Reading(task_id=each.upstream_task_id, state="running")
+        await store.record_callback(
+            each.id, b"{}", 1001.0, lambda r, p=progress: rules.hinted(r, p, 1001.0, min_interval_s=1)
+        )
+
+    assert [each.id for each in leased] == [numbered(0).id]
+    assert [each.id for each in await store.claim("running", run.lane, 1002.0, 10, lease_s=60)] == [run.id]
+
+
 async def test_submissions_are_claimed_in_order_and_within_the_limit(store: Store) -> None:
     """The runs due longest come first; each is `submitting` when the claim is committed."""
     for number in range(3):
@@ -214,6 +236,132 @@ async def test_keys_are_found_by_hash_until_revoked(store: Store) -> None:
     assert [key.revoked_at for key in await store.keys()] == [110.0]
 
 
+DAY_S = 86400.0
+
+
+async def ended(store: Store, number: int, **words: object) -> Run:
+    """Store a run that ended at once, and return it."""
+    run = await put(store, numbered(number, **words))
+    change = await store.change(run.id, lambda current: rules.canceled(current, 100.0))
+    assert change is not None
+    return change.run
+
+
+async def delivered(store: Store) -> None:
+    """Bring every event that is due to its end."""
+    for delivery in await store.claim_deliveries(1e9, 100, 60):
+        entry = Entry(at=100.0, kind="delivery", detail={})
+        await store.finish_delivery(delivery, DeliveryResult(state="delivered", attempts=1, due_at=None, entry=entry))
+
+
+async def forgettable(store: Store, now: float = 100 * DAY_S) -> list[str]:
+    """Return the ids of runs that may go, of those that ended more than 30 days ago."""
+    return [run.id for run in await store.forgettable(now - 30 * DAY_S, now, "", 100)]
+
+
+async def test_a_forgotten_run_leaves_nothing(tmp_path: Path, store: Store) -> None:
+    """An old run goes with every row that is its own; its neighbour stays whole."""
+    webhook = Webhook(url="https://x", events=("run.queued", "run.canceled"))
+    old, young = [await ended(store, number, webhook=webhook) for number in (1, 2)]
+    for run in (old, young):
+        await store.record_callback(run.id, b"{}", 100.0, lambda _run: None)
+    await delivered(store)
+    before = await store.count_rows([young.id])
+
+    counted = await store.count_rows([old.id])
+    gone = await store.forget([old.id])
+
+    assert gone == counted == before
+    assert all(number > 0 for number in gone.values())
+    assert (await store.run(old.id), await store.run_input(old.id), await store.timeline(old.id)) == (None, {}, [])
+    assert set((await store.count_rows([old.id])).values()) == {0}
+    assert await store.count_rows([young.id]) == before
+    connection = sqlite3.connect(tmp_path / "halley.db")
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    texts = [str(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in tables]  # noqa: S608 - our own
+    connection.close()
+    assert [text for text in texts if old.id in text] == []
+
+
+async def test_old_runs_are_found_in_order_and_batch_by_batch(store: Store) -> None:
+    """Every run that ended long enough ago is found once, however small the batches are; a younger one is not."""
+    runs = [await ended(store, number) for number in range(5)]
+    found: list[str] = []
+
+    while batch := await store.forgettable(100 * DAY_S, 100 * DAY_S, found[-1] if found else "", 2):
+        found += [run.id for run in batch]
+
+    assert found == [run.id for run in runs]
+    assert await store.forgettable(100.0, 100 * DAY_S, "", 100) == []
+    assert len(await store.forgettable(100.1, 100 * DAY_S, "", 100)) == 5
+
+
+async def test_an_open_run_is_never_forgettable(store: Store) -> None:
+    """However old it is, due or not, a run that has not ended stays, and the steps of a flow that has not."""
+    flow = await put(store, numbered(1))
+    step = await ended(store, 2, parent=flow.id)
+
+    due = await forgettable(store)
+    begun = await store.change(flow.id, lambda current: rules.submission_begun(current, 100.0))
+    not_due = await forgettable(store)
+    refused = rules.Refused(error=rules.ReadError(code="quota", message="no credit", retryable=False))
+    following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+    await store.change(flow.id, lambda current: rules.submission_ended(current, refused, 100.0, following))
+
+    assert begun is not None
+    assert begun.run.due_at is None
+    assert (due, not_due) == ([], [])
+    assert await forgettable(store) == [flow.id, step.id]
+
+
+async def test_a_watched_run_is_not_forgettable(store: Store) -> None:
+    """A run that timed out stays as long as upstream is asked about it."""
+    run = await put(store, numbered(1))
+    following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+    accepted = rules.Accepted(reading=rules.Reading(task_id="t", state="queued"), path="/p")
+    await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
+    await store.change(run.id, lambda current: rules.submission_ended(current, accepted, 100.0, following))
+    await store.expire(run.deadline_at, 10, lambda current: rules.expired(current, run.deadline_at))
+
+    watched = await forgettable(store)
+    await store.change(run.id, lambda current: Change(run=msgspec.structs.replace(current, due_at=None)))
+
+    assert watched == []
+    assert await forgettable(store) == [run.id]
+
+
+async def test_a_run_whose_events_are_on_their_way_is_not_forgettable(store: Store) -> None:
+    """A delivery that is not over keeps its run; one that is over, either way, does not."""
+    run = await ended(store, 1, webhook=Webhook(url="https://x", events=("run.canceled",)))
+
+    pending = await forgettable(store)
+    (delivery,) = await store.claim_deliveries(1e9, 10, 60)
+    entry = Entry(at=100.0, kind="delivery", detail={})
+    await store.finish_delivery(delivery, DeliveryResult(state="failed", attempts=9, due_at=None, entry=entry))
+
+    assert pending == []
+    assert await forgettable(store) == [run.id]
+
+
+async def test_an_idempotency_key_keeps_its_run_for_seven_days(store: Store, clock: ManualClock) -> None:
+    """Forgetting a run never makes a repeated start a second one; after its week a key goes by itself."""
+    key = Idempotency(scope="k", key="order-42", fingerprint="f")
+    run = (await store.start(queued(numbered(1)), {}, key)).run
+    await store.change(run.id, lambda current: rules.canceled(current, 100.0))
+    held_until = run.created_at + 7 * DAY_S
+    clock.time = held_until - 1
+
+    held = [each.id for each in await store.forgettable(clock.time, clock.time, "", 10)]
+    kept = await store.forget_keys(held_until - 1, 10)
+    again = await store.start(queued(numbered(2)), {}, key)
+    free = [each.id for each in await store.forgettable(held_until, held_until, "", 10)]
+    counted, gone = await store.count_old_keys(held_until), await store.forget_keys(held_until, 10)
+
+    assert (held, kept, again.replayed) == ([], 0, True)
+    assert free == [run.id]
+    assert (counted, gone, await store.count_old_keys(held_until)) == (1, 1, 0)
+
+
 async def test_the_hot_queries_use_their_indexes(tmp_path: Path, store: Store) -> None:
     """Sweeps never scan the runs: due runs, deadlines and deliveries are found by index."""
     connection = sqlite3.connect(tmp_path / "halley.db")
@@ -221,6 +369,8 @@ async def test_the_hot_queries_use_their_indexes(tmp_path: Path, store: Store) -
         "runs_due": "SELECT doc FROM runs WHERE state = 'running' AND lane = 'p' AND due_at <= 1 ORDER BY due_at",
         "runs_deadline": "SELECT doc FROM runs WHERE deadline_at <= 1 ORDER BY deadline_at LIMIT 5",
         "deliveries_due": "SELECT id FROM deliveries WHERE due_at <= 1 ORDER BY due_at LIMIT 5",
+        "deliveries_run": "SELECT id FROM deliveries WHERE run_id = 'r'",
+        "idempotency_age": "SELECT key FROM idempotency_keys WHERE created_at <= 1 ORDER BY created_at LIMIT 5",
     }
 
     for index, query in queries.items():

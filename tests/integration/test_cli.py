@@ -1,32 +1,45 @@
 """The command line as its users meet it: exit codes, plain lines, clear errors, no traceback."""
 
+import asyncio
+import contextlib
 import json
 import os
 import queue
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
 import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from service.artifacts.vault import FolderVault
 from service.cli import main
 from service.cli.run import values_of
 from service.definitions.catalog import compile_catalog
 from service.definitions.loader import load, shipped
 from service.definitions.reader import Answer
 from service.definitions.schema import Case
+from service.ids import new_id, new_token
+from service.lifecycle import transitions as rules
+from service.lifecycle.artifacts import artifact_id
+from service.lifecycle.run import Artifact, Change, Run
+from service.lifecycle.transitions import queued
 from service.simulator import MARKS
+from service.store.base import RunFilter
+from service.store.sqlite import SqliteStore
+from tests.unit.lifecycle.test_transitions import a_run
 
 Json = dict[str, Any]
 Halley = Callable[..., Result]
@@ -52,7 +65,7 @@ class Command:
             [sys.executable, "-m", "service", *words],
             env=dict(environ),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # nobody reads it: a pipe would fill up and hold the command
             text=True,
         )
         self._reader = threading.Thread(target=self._read)
@@ -69,9 +82,8 @@ class Command:
         self._process.kill()
         self._process.wait(LIMIT_S)
         self._reader.join(LIMIT_S)
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def line_with(self, text: str) -> str:
         """Return the first line with a text, once it is there."""
@@ -419,6 +431,304 @@ def test_the_database_is_upgraded_only_while_nobody_serves_it(halley: Halley, se
     assert "it was 0" in first.stdout
     assert "it was" not in second.stdout
     assert_one_clear_error(refused, "another Halley")
+
+
+# -- care of the database
+
+DAY_S = 86400.0
+Stored = Callable[[SqliteStore], Awaitable[Any]]
+
+
+class Past:
+    """A clock that stands still some days ago."""
+
+    def __init__(self, days: float) -> None:
+        self.time = time.time() - days * DAY_S
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.time
+
+
+def with_store(environ: Mapping[str, str], work: Stored, days_ago: float = 0.0) -> Any:
+    """Do something with the store of a data folder that nobody serves."""
+    folder = Path(environ["HALLEY_DATA_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+
+    async def run() -> Any:
+        store = SqliteStore(folder / "halley.db", Past(days_ago))
+        await store.open()
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def waiting_runs(count: int, days_ago: float = 0.0) -> list[Run]:
+    """Return queued runs that were accepted some days ago."""
+    now = Past(days_ago).now()
+    words: Json = {"created_at": now, "due_at": now, "deadline_at": now + 2 * DAY_S, "workspace": "default"}
+    return [
+        a_run("queued", id=new_id("run", now), callback_token=new_token(), node=NODE, lane="kling", **words)
+        for _ in range(count)
+    ]
+
+
+def fill(environ: Mapping[str, str], runs: list[Run], days_ago: float) -> None:
+    """Store runs that ended at once, some days ago, the first one with a stored artifact."""
+    at = Past(days_ago).now()
+
+    def end(run: Run) -> Change:
+        change = rules.canceled(run, at)
+        assert change is not None
+        if run.id != runs[0].id:
+            return change
+        kept = Artifact(id=artifact_id(run.id, 0), kind="image", role="output", index=0, url=None, stored=True)
+        return msgspec.structs.replace(change, run=msgspec.structs.replace(change.run, artifacts=(kept,)))
+
+    async def work(store: SqliteStore) -> None:
+        vault = FolderVault(Path(environ["HALLEY_DATA_DIR"]) / "artifacts")
+        await vault.open()
+        await vault.keep(artifact_id(runs[0].id, 0), b"bytes", limit_bytes=100)
+        for run in runs:
+            await store.start(queued(run), {"prompt": "a comet"}, None)
+        await asyncio.gather(*(store.change(run.id, end) for run in runs))
+
+    with_store(environ, work, days_ago)
+
+
+def ids_in(environ: Mapping[str, str]) -> set[str]:
+    """Return the ids of all runs in a data folder that nobody serves."""
+
+    async def work(store: SqliteStore) -> set[str]:
+        return {run.id for run in await store.runs(RunFilter(workspace="default", limit=10_000))}
+
+    return set(with_store(environ, work))
+
+
+def artifact_files(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the artifacts that are kept."""
+    return [path.name for path in (Path(environ["HALLEY_DATA_DIR"]) / "artifacts").rglob("art_*")]
+
+
+def test_old_runs_are_pruned(halley: Halley, environ: dict[str, str]) -> None:
+    """A dry run tells what would go and changes nothing; the real one does just that, with the files of old runs."""
+    old, young = waiting_runs(3, 40), waiting_runs(2, 20)
+    fill(environ, old, 40)
+    fill(environ, young, 20)
+    words = ("db", "prune", "--older-than", "30d")
+
+    dry = halley(*words, "--dry-run", "--json")
+    untouched, files = ids_in(environ), artifact_files(environ)
+    plain = halley(*words)
+    again = halley(*words, "--json")
+
+    would, none = json.loads(dry.stdout), json.loads(again.stdout)
+    assert (dry.exit_code, plain.exit_code, again.exit_code) == (0, 0, 0), plain.output
+    assert would["dry_run"] is True
+    assert (would["gone"]["runs"], would["gone"]["inputs"], would["gone"]["artifact_files"]) == (3, 3, 1)
+    assert (untouched, len(files)) == ({run.id for run in (*old, *young)}, 2)
+    assert re.search(r"^what +deleted$", plain.stdout, re.MULTILINE)
+    told = dict(re.findall(r"^(\S+(?: \S+)?) +([0-9]+)$", plain.stdout, re.MULTILINE))
+    assert {name.replace(" ", "_"): int(number) for name, number in told.items()} == would["gone"]
+    assert set(none["gone"].values()) == {0}
+    assert ids_in(environ) == {run.id for run in young}
+    assert artifact_files(environ) == [artifact_id(young[0].id, 0)]
+
+
+@pytest.mark.parametrize("age", ["30", "0d", "-1d", "a month"])
+def test_an_age_that_is_none_is_refused(halley: Halley, age: str) -> None:
+    """Nothing is deleted by guesswork."""
+    result = halley("db", "prune", f"--older-than={age}")
+
+    assert result.exit_code == 2
+    assert "30d, 12h or 8w" in result.stderr
+
+
+class Writing:
+    """Starts mock runs one after the other at a Halley that serves, until it is left."""
+
+    def __init__(self, url: str) -> None:
+        self.ids: list[str] = []
+        self._client = httpx.Client(base_url=url, headers={"X-API-Key": "k"}, trust_env=False, timeout=LIMIT_S)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def _write(self) -> None:
+        while not self._stop.is_set():
+            answer = self._client.post(f"/v1/nodes/{NODE}/runs", json={"prompt": "x"}, params={"mode": "mock"})
+            self.ids.append(answer.raise_for_status().json()["id"])
+
+    def some_more(self) -> None:
+        """Wait until it has started some more runs."""
+        until = len(self.ids) + 5
+        _until(lambda: len(self.ids) >= until or not self._thread.is_alive())
+        assert self._thread.is_alive(), "a run was not accepted"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(LIMIT_S)
+        self._client.close()
+
+
+def test_pruning_disturbs_nobody_who_is_served(halley: Halley, environ: dict[str, str]) -> None:
+    """While Halley accepts runs, several batches of old ones go, and nothing else."""
+    old = waiting_runs(450, 40)
+    fill(environ, old, 40)
+    with Command({**environ, "HALLEY_API_KEY": "k"}, "serve") as command, Writing(command.url) as writing:
+        writing.some_more()
+        result = halley("db", "prune", "--older-than", "30d", "--json")
+        writing.some_more()
+        checked = halley("db", "check", "--json")
+
+    assert (result.exit_code, json.loads(result.stdout)["gone"]["runs"]) == (0, 450), result.output
+    assert (checked.exit_code, json.loads(checked.stdout)["is_good"]) == (0, True), checked.output
+    assert ids_in(environ) == set(writing.ids)
+
+
+def test_a_backup_made_while_served_brings_the_runs_back(
+    halley: Halley, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """It holds every run that was there, is private, replaces no file; what it replaces at last is kept."""
+    file, database = tmp_path / "saved.db", Path(environ["HALLEY_DATA_DIR"]) / "halley.db"
+    settings = {**environ, "HALLEY_API_KEY": "k"}
+    with Command(settings, "serve") as command:
+        with Writing(command.url) as writing:
+            writing.some_more()
+            before = set(writing.ids)
+            made, again = halley("db", "backup", str(file)), halley("db", "backup", str(file))
+            refused = halley("db", "restore", str(file))
+            writing.some_more()
+        command.signal(signal.SIGTERM)
+        command.end()
+    database.write_bytes(b"lost " * 1000)
+
+    restored = halley("db", "restore", str(file))
+
+    assert (made.exit_code, restored.exit_code) == (0, 0), made.output + restored.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert_one_clear_error(again, str(file), "not overwritten")
+    assert_one_clear_error(refused, "another Halley")
+    (aside,) = database.parent.glob("halley.db.before-restore-*")
+    assert aside.read_bytes().startswith(b"lost ")
+    assert str(aside) in restored.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "saved.db"]
+    with Command(settings, "serve") as command:
+        client = httpx.Client(base_url=command.url, headers={"X-API-Key": "k"}, trust_env=False)
+        with client:
+            found = [client.get(f"/v1/runs/{run}").status_code for run in sorted(before)]
+    assert set(found) == {200}
+    assert before <= ids_in(environ)
+
+
+@pytest.mark.parametrize("is_unused", [False, True])
+def test_what_may_have_been_sent_since_the_backup_is_not_sent_again(
+    halley: Halley, environ: dict[str, str], tmp_path: Path, *, is_unused: bool
+) -> None:
+    """A run that waited to be sent may have been paid since: it is `submit_unknown`, unless the user knows better."""
+    (run,) = waiting_runs(1)
+    with_store(environ, lambda store: store.start(queued(run), {"prompt": "x"}, None))
+    halley("db", "backup", str(tmp_path / "saved.db"))
+
+    restored = halley("db", "restore", str(tmp_path / "saved.db"), *(["--unused-since"] if is_unused else []))
+
+    found = with_store(environ, lambda store: store.run(run.id))
+    assert restored.exit_code == 0, restored.output
+    assert found.state == ("queued" if is_unused else "submit_unknown")
+    assert ("submit_unknown: 1" in restored.stdout) is not is_unused
+    if not is_unused:
+        assert (found.error.billed, found.attempts) == ("unknown", 0)
+        assert "restored from a backup" in found.error.message
+
+
+def _newer(file: Path) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+
+
+def _foreign(file: Path) -> None:
+    file.unlink()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE runs (id)")
+
+
+def _damaged(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.seek(2 * 4096)
+        stream.write(b"\xff" * 8 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda file: file.write_bytes(b"no database " * 500), "saved.db cannot be copied: file is not a database"),
+        (lambda file: file.write_bytes(b""), "no database of Halley"),
+        (lambda file: file.unlink(), "there is no file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:20_000]), "saved.db"),
+        (_damaged, "saved.db"),
+        (_newer, "schema 9999"),
+        (_foreign, "no database of Halley"),
+    ],
+    ids=["text", "empty", "missing", "cut", "damaged", "newer", "foreign"],
+)
+def test_a_backup_that_is_none_is_told_and_changes_nothing(
+    halley: Halley, environ: dict[str, str], tmp_path: Path, spoil: Callable[[Path], object], told: str
+) -> None:
+    """One clear line says what is wrong with the file; the database stays as it was, and nothing is left beside it."""
+    file, runs = tmp_path / "saved.db", waiting_runs(3)
+    fill(environ, runs, 0)
+    assert halley("db", "backup", str(file)).exit_code == 0
+    spoil(file)
+
+    result = halley("db", "restore", str(file))
+
+    assert_one_clear_error(result, told)
+    assert ids_in(environ) == {run.id for run in runs}
+    left = {path.name for path in Path(environ["HALLEY_DATA_DIR"]).iterdir()}
+    assert left == {"artifacts", "halley.db", "halley.lock"}
+
+
+def test_a_database_is_checked(halley: Halley, environ: dict[str, str]) -> None:
+    """A whole one passes; rows without their counterpart and damaged pages fail the command, in one clear line."""
+    database = Path(environ["HALLEY_DATA_DIR"]) / "halley.db"
+    missing = halley("db", "check")
+    fill(environ, waiting_runs(300), 0)
+    whole = halley("db", "check")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM run_inputs WHERE rowid = 1")
+    stray = halley("db", "check", "--json")
+    _damaged(database)
+    damaged = halley("db", "check")
+    backup = halley("db", "backup", str(database.with_name("saved.db")))
+
+    assert_one_clear_error(missing, "there is no database")
+    assert (whole.exit_code, "every page is in order" in whole.stdout) == (0, True)
+    assert json.loads(stray.stdout)["stray"]["runs_without_input"] == 1
+    assert_one_clear_error(stray, "is damaged", "halley db restore")
+    assert_one_clear_error(damaged, str(database))
+    assert_one_clear_error(backup, str(database))
+    assert not database.with_name("saved.db").exists()
+
+
+def test_a_vacuum_gives_space_back_while_nobody_serves(halley: Halley, environ: dict[str, str], served: Served) -> None:
+    """After pruning the file is smaller; a served one is left alone."""
+    database = Path(environ["HALLEY_DATA_DIR"]) / "halley.db"
+    fill(environ, waiting_runs(300, 40), 40)
+    halley("db", "prune", "--older-than", "30d")
+    before = database.stat().st_size
+
+    result = halley("db", "vacuum")
+
+    assert result.exit_code == 0, result.output
+    assert database.stat().st_size < before / 2
+    assert f"{database.stat().st_size:,} bytes, it was {before:,}" in result.stdout
+    assert_one_clear_error(halley("db", "vacuum", **served.settings), "another Halley")
 
 
 # -- nodes

@@ -11,7 +11,7 @@ UPDATE runs SET state = :state, due_at = :due_at, deadline_at = :deadline_at, do
 WHERE id = :id AND version = :version;
 
 -- name: run_get
-SELECT doc, version FROM runs WHERE id = :id;
+SELECT doc, version, due_at FROM runs WHERE id = :id;
 
 -- name: run_by_token
 SELECT doc FROM runs WHERE callback_token = :token;
@@ -30,7 +30,7 @@ ORDER BY id DESC LIMIT :limit;
 SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
 
 -- name: runs_due
-SELECT doc, version FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
+SELECT doc, version, due_at FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
 ORDER BY due_at LIMIT :limit;
 
 -- name: runs_claim
@@ -53,10 +53,10 @@ UPDATE runs SET due_at = :now WHERE id = :id AND state = 'running' AND due_at > 
 SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
 
 -- name: runs_expired
-SELECT doc, version FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
+SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
 
 -- name: runs_in_state
-SELECT doc, version FROM runs WHERE state = :state ORDER BY id LIMIT :limit;
+SELECT doc, version, due_at FROM runs WHERE state = :state ORDER BY id LIMIT :limit;
 
 -- name: runs_counts
 SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
@@ -140,3 +140,74 @@ DELETE FROM files WHERE id = :id;
 
 -- name: files_expired
 SELECT id FROM files WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit;
+
+-- name: runs_forgettable
+-- Ids of runs sort by time, so young runs are not looked at. A run stays while it is open or watched, while one of its
+-- events is on its way, while its idempotency key holds, and while the flow that it is a step of is not over.
+SELECT doc FROM runs
+WHERE id > :after AND id < :youngest AND deadline_at IS NULL AND due_at IS NULL
+  AND coalesce(doc ->> '$.finished_at', created_at) < :before
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id AND state = 'pending')
+  AND NOT EXISTS (SELECT 1 FROM idempotency_keys AS held
+                  WHERE held.created_at = runs.created_at AND held.run_id = runs.id AND held.created_at > :keys_before)
+  AND NOT EXISTS (SELECT 1 FROM runs AS flow
+                  WHERE flow.id = runs.doc ->> '$.parent' AND (flow.deadline_at IS NOT NULL OR flow.due_at IS NOT NULL))
+ORDER BY id LIMIT :limit;
+
+-- name: runs_count_of
+SELECT count(*) FROM runs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: inputs_count_of
+SELECT count(*) FROM run_inputs WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: events_count_of
+SELECT count(*) FROM events WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: deliveries_count_of
+SELECT count(*) FROM deliveries WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: timeline_count_of
+SELECT count(*) FROM timeline WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: callbacks_count_of
+SELECT count(*) FROM callbacks WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: runs_delete_of
+DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: inputs_delete_of
+DELETE FROM run_inputs WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: events_delete_of
+DELETE FROM events WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: deliveries_delete_of
+DELETE FROM deliveries WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: timeline_delete_of
+DELETE FROM timeline WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: callbacks_delete_of
+DELETE FROM callbacks WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- name: idempotency_count
+SELECT count(*) FROM idempotency_keys WHERE created_at <= :keys_before;
+
+-- name: idempotency_delete
+DELETE FROM idempotency_keys WHERE (scope, key) IN
+  (SELECT scope, key FROM idempotency_keys WHERE created_at <= :keys_before ORDER BY created_at LIMIT :limit);
+
+-- name: check_runs_without_input
+SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_id = runs.id);
+
+-- name: check_inputs_without_run
+SELECT count(*) FROM run_inputs WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = run_inputs.run_id);
+
+-- name: check_events_without_run
+SELECT count(*) FROM events WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = events.run_id);
+
+-- name: check_deliveries_without_event
+SELECT count(*) FROM deliveries WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = deliveries.event_id);
+
+-- name: check_keys_without_run
+SELECT count(*) FROM idempotency_keys WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = idempotency_keys.run_id);
