@@ -352,10 +352,13 @@ def flow_failed(run: Run, step: str, last: Run | None, now: float, reason: str =
     return _ended(_replace(run, data={"steps": steps}), "failed", now, error)
 
 
-def interrupted(run: Run, now: float) -> Change | None:
-    """Settle a submission that the process did not live to see the end of."""
+def interrupted(run: Run, now: float, *, is_free: bool = False) -> Change | None:
+    """Settle a submission that the process did not live to see the end of; one that costs nothing is sent again."""
     if run.state != "submitting":
         return None
+    if is_free:
+        again = _replace(run, state="queued", due_at=now)
+        return _told(run, again, now, "Halley was stopped while asking; asking again costs nothing", event=False)
     outcome = Unknown(reason="Halley was stopped while submitting", path=run.upstream_path or "")
     return _unconfirmed(run, outcome, now)
 

@@ -27,7 +27,8 @@ class Rescuer:
         """Settle submissions that nobody saw the end of, and make every leased run due."""
         count = await self._desk.store.take_over(self._desk.clock.now(), self._settle)
         if count:
-            self._desk.log.warning("rescue.submissions_unknown", count=count)
+            self._desk.log.warning("rescue.submissions_settled", count=count)
 
     def _settle(self, run: Run) -> Change | None:
-        return interrupted(run, self._desk.clock.now())
+        node = self._desk.node(run)
+        return interrupted(run, self._desk.clock.now(), is_free=node is not None and node.is_free)

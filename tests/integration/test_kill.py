@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import msgspec
@@ -20,8 +21,34 @@ from tests.fakes.receiver import Receiver
 RUNS = 12
 
 
+class SilentAtFirst:
+    """An upstream that leaves its first question without an answer, and knows no models."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            if self.asked.is_set():
+                body = b'{"data": []}'
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
+            self.asked.set()
+            await reader.read()
+        writer.close()
+
+
 @contextlib.asynccontextmanager
-async def process(folder: Path, sim: Simulator, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(folder: Path, sim: Simulator | SilentAtFirst, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `halley serve` as a process of its own until it is ready, and kill what is left of it."""
     environ = {
         **os.environ,
@@ -104,6 +131,23 @@ async def _end(port: int, run_id: str) -> dict[str, object]:
             run = (await client.get(f"/v1/runs/{run_id}", params={"wait": 10})).json()
             if run["finished_at"]:
                 return dict(run)
+
+
+async def test_a_question_that_costs_nothing_is_asked_again_after_a_kill(tmp_path: Path) -> None:
+    """A run that only asks is never left as one that may have been paid."""
+    port = free_port()
+    async with SilentAtFirst() as upstream:
+        async with process(tmp_path, upstream, port) as server:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": API_KEY}) as client:
+                run = (await client.post("/v1/nodes/platform.models/runs", params={"wait": 0}, json={})).json()
+            async with asyncio.timeout(10):
+                await upstream.asked.wait()
+            server.send_signal(signal.SIGKILL)
+            await server.wait()
+        async with process(tmp_path, upstream, port):
+            ended = await _end(port, run["id"])
+
+    assert (ended["state"], ended["error"]) == ("succeeded", None)
 
 
 async def test_log_lines_are_structured_and_hold_no_secret(tmp_path: Path) -> None:
