@@ -12,6 +12,7 @@ WORDS: dict[Phase, str] = {
     "succeeded": "SUCCESS",
     "failed": "FAILURE",
 }
+QUEUED_WORDS: dict[Phase, str] = WORDS | {"submitted": "QUEUED"}
 
 
 def gave_up(look: Look) -> bool:

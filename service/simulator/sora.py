@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from service.simulator.aggregator import Refused, json_answer
 from service.simulator.family import Call, Family, FilePart, Json, Look, Operation
+from service.simulator.relay import QUEUED_WORDS
 from service.simulator.tasks import Phase, Task
 from service.simulator.uploads import Upload
 
@@ -29,12 +30,6 @@ WEB_WORDS: dict[Phase, str] = {
     "processing": "running",
     "succeeded": "succeeded",
     "failed": "failed",
-}
-OUTER_WORDS: dict[Phase, str] = {
-    "submitted": "QUEUED",
-    "processing": "IN_PROGRESS",
-    "succeeded": "SUCCESS",
-    "failed": "FAILURE",
 }
 OBJECT_WORDS: dict[Phase, str] = {
     "submitted": "queued",
@@ -179,7 +174,7 @@ def relayed(look: Look) -> Json:
         "task_id": task.public_id,
         "notify_hook": task.facts.notify_hook,
         "action": "sora-video",
-        "status": "REVIEWING" if look.unknown else OUTER_WORDS[look.phase],
+        "status": "REVIEWING" if look.unknown else QUEUED_WORDS[look.phase],
         "fail_reason": failure_text(task) if look.phase == "failed" else "",
         "submit_time": int(task.created_at),
         "start_time": 0 if look.phase == "submitted" else int(task.processing_at),

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from service.simulator.aggregator import Refused, json_answer, platform_error
 from service.simulator.family import Call, Family, Json, Look, Operation
+from service.simulator.relay import QUEUED_WORDS
 from service.simulator.tasks import Phase, Task
 from service.simulator.uploads import Upload
 
@@ -22,12 +23,6 @@ INNER_WORDS: dict[Phase, str] = {
     "processing": "video_generating",
     "succeeded": "completed",
     "failed": "video_generation_failed",
-}
-OUTER_WORDS: dict[Phase, str] = {
-    "submitted": "QUEUED",
-    "processing": "IN_PROGRESS",
-    "succeeded": "SUCCESS",
-    "failed": "FAILURE",
 }
 OBJECT_WORDS: dict[Phase, str] = {
     "submitted": "queued",
@@ -135,7 +130,7 @@ def _relayed(look: Look, inner: Json) -> Json:
     return {
         "task_id": task.public_id,
         "action": "google-videos",
-        "status": "REVIEWING" if look.unknown else OUTER_WORDS[look.phase],
+        "status": "REVIEWING" if look.unknown else QUEUED_WORDS[look.phase],
         "fail_reason": failure_text(task) if look.phase == "failed" else inner.get("video_url", ""),
         "submit_time": int(task.created_at),
         "start_time": 0 if look.phase == "submitted" else int(task.processing_at),

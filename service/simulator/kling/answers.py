@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from service.simulator.relay import WORDS
 from service.simulator.samples import LINK_LIFE_S, link
 from service.simulator.scenario import Envelope
 from service.simulator.tasks import Phase, Task
@@ -19,12 +20,6 @@ INNER_WORDS: dict[Phase, str] = {
     "processing": "processing",
     "succeeded": "succeed",
     "failed": "failed",
-}
-OUTER_WORDS: dict[Phase, str] = {
-    "submitted": "NOT_START",
-    "processing": "IN_PROGRESS",
-    "succeeded": "SUCCESS",
-    "failed": "FAILURE",
 }
 EMPTY_KINDS = 3
 
@@ -193,7 +188,7 @@ def _outside(view: View) -> Json:
     return {
         "task_id": view.task.public_id,
         "action": view.task.operation.upper(),
-        "status": "UNKNOWN" if view.unknown else OUTER_WORDS[view.phase],
+        "status": "UNKNOWN" if view.unknown else WORDS[view.phase],
         "progress": f"{view.task.percent(view.now)}%",
     }
 
