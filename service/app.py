@@ -36,6 +36,7 @@ from service.log import Log
 from service.metrics import Metrics
 from service.secret_key import load_secret_key
 from service.settings import Secret, Settings
+from service.store.base import Store
 from service.store.sqlite import SqliteStore
 from service.upstream.client import UpstreamClient
 from service.upstream.key_check import KeyWatch, checking_node
@@ -74,6 +75,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         keep_alive_s: Longest silence in a stream of events.
         relay_limits: How long a relayed WebSocket may be open.
         resolver: Resolver of hosts in users' URLs; the system's by default.
+        around_store: Puts something between the service and its store, such as a test that interrupts it.
     """
 
     submit_s: float = 0.5
@@ -87,6 +89,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     keep_alive_s: float = 10.0
     relay_limits: RelayLimits = RelayLimits()
     resolver: AbstractResolver | None = None
+    around_store: Callable[[Store], Store] = lambda store: store
 
 
 class Mock(Struct, frozen=True, kw_only=True):
@@ -199,7 +202,7 @@ class House:
             stack.enter_context(locked(self._settings.data_dir))
             secret = load_secret_key(self._settings.secret_key, self._settings.data_dir)
             links = Links(secret, self._settings.public_url)
-            store = SqliteStore(self._settings.database, self._clock, sign=links.for_event)
+            store = self._tuning.around_store(SqliteStore(self._settings.database, self._clock, sign=links.for_event))
             await store.open()
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
@@ -219,7 +222,7 @@ class House:
             finally:
                 self._is_ready = False
 
-    async def _ensure_key(self, store: SqliteStore) -> None:
+    async def _ensure_key(self, store: Store) -> None:
         if self._announce_key is None or self._settings.api_key is not None or await store.keys():
             return
         key = await add_key(store, self._clock, "first", DEFAULT_WORKSPACE)
@@ -227,7 +230,7 @@ class House:
             self._announce_key(key)
 
     async def _archive(
-        self, stack: contextlib.AsyncExitStack, store: SqliteStore, guard: EgressGuard, links: Links
+        self, stack: contextlib.AsyncExitStack, store: Store, guard: EgressGuard, links: Links
     ) -> Archive:
         vault = FolderVault(self._settings.data_dir / "artifacts")
         await vault.open()
@@ -250,9 +253,7 @@ class House:
             upkeep=Upkeep(store, vault, self._clock),
         )
 
-    async def _desk(
-        self, stack: contextlib.AsyncExitStack, store: SqliteStore, crew: Crew, switchboard: Switchboard
-    ) -> Desk:
+    async def _desk(self, stack: contextlib.AsyncExitStack, store: Store, crew: Crew, switchboard: Switchboard) -> Desk:
         settings = self._settings
         live = await stack.enter_async_context(Transport(settings.upstream_url, settings.upstream_key))
         has_key, node = settings.upstream_key is not None, checking_node(self._catalog)

@@ -14,6 +14,7 @@ from service.lifecycle.states import RunState
 
 Decide = Callable[[Run], Change | None]
 Listener = Callable[[Change], None]
+KeyScope = Literal["read", "run", "admin"]
 
 
 class Idempotency(Struct, frozen=True, kw_only=True):
@@ -23,19 +24,36 @@ class Idempotency(Struct, frozen=True, kw_only=True):
         scope: API key that sent it.
         key: The caller's key.
         fingerprint: Hash of the request.
+        kept_s: For how long an earlier start with the key counts.
     """
 
     scope: str
     key: str
     fingerprint: str
+    kept_s: float = 7 * 86400.0
+
+
+class Allowance(Struct, frozen=True, kw_only=True):
+    """How many runs an API key may start in a day (UTC)."""
+
+    key_id: str
+    runs_per_day: int
 
 
 class Started(Struct, frozen=True, kw_only=True):
-    """Outcome of a start: the run, and whether it had been there before (`replayed`), or the key is taken."""
+    """Outcome of a start.
+
+    Attributes:
+        run: The run: the new one, or the one that had been there before.
+        replayed: It had been there before, started by the same request.
+        key_reused: The idempotency key belongs to another request; `run` is that one's.
+        over_allowance: The API key has started all the runs that it may start today; nothing was kept.
+    """
 
     run: Run
     replayed: bool = False
     key_reused: bool = False
+    over_allowance: bool = False
 
 
 class RunFilter(Struct, frozen=True, kw_only=True):
@@ -73,12 +91,27 @@ class DeliveryResult(Struct, frozen=True, kw_only=True):
 
 
 class KeyRecord(Struct, frozen=True, kw_only=True):
-    """An API key, without the key."""
+    """An API key, without the key.
+
+    Attributes:
+        id: `key_…`.
+        name: For people.
+        workspace: Whose runs it sees and starts.
+        hint: How the key begins.
+        scope: `read` sees, `run` starts and cancels as well, `admin` may do everything.
+        nodes: Patterns of the nodes that it may run, such as `kling.*`; empty for all.
+        runs_per_day: How many runs it may start in a day (UTC); None for any number.
+        created_at: When it was made.
+        revoked_at: When it was revoked.
+    """
 
     id: str
     name: str
     workspace: str
     hint: str
+    scope: KeyScope = "admin"
+    nodes: tuple[str, ...] = ()
+    runs_per_day: int | None = None
     created_at: float
     revoked_at: float | None = None
 
@@ -122,8 +155,14 @@ class Store(Protocol):
     def listen(self, listener: Listener) -> None:
         """Call the listener with every committed change of a run."""
 
-    async def start(self, change: Change, full_input: dict[str, Any], key: Idempotency | None) -> Started:
-        """Write a new run, unless its idempotency key has one already."""
+    async def start(
+        self,
+        change: Change,
+        full_input: dict[str, Any],
+        key: Idempotency | None,
+        allowance: Allowance | None = None,
+    ) -> Started:
+        """Write a new run, unless its idempotency key has one already or its API key may start no more today."""
 
     async def run(self, run_id: str) -> Run | None:
         """Return a run."""

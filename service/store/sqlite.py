@@ -17,6 +17,7 @@ from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import FINAL, RunState
 from service.lifecycle.view import Sign, events_of
 from service.store.base import (
+    Allowance,
     Decide,
     Delivery,
     DeliveryResult,
@@ -165,7 +166,13 @@ class SqliteStore:
 
     # -- writing runs
 
-    async def start(self, change: Change, full_input: dict[str, Any], key: Idempotency | None) -> Started:
+    async def start(
+        self,
+        change: Change,
+        full_input: dict[str, Any],
+        key: Idempotency | None,
+        allowance: Allowance | None = None,
+    ) -> Started:
         """Write a new run, unless its idempotency key has one already."""
         encoded_input = _encode(full_input)
 
