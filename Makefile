@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKS := .requirements
 
-.PHONY: demo serve test check format lock clean
+.PHONY: demo serve test postgres crash check format lock clean
 
 demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (ARGS=--once to end after them).
 	$(BIN)/halley demo $(ARGS)
@@ -12,8 +12,17 @@ demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (AR
 serve: .venv/run  ## Start Halley with the settings of the environment.
 	$(BIN)/halley serve $(ARGS)
 
-test: .venv/dev  ## Run all tests.
+test: .venv/dev postgres  ## Run all tests; those of whole runs once more on PostgreSQL.
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 $(ARGS) tests/integration/test_runs.py tests/integration/test_events.py
+
+postgres:  ## Install the PostgreSQL server that tests start for themselves, if there is none.
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+		|| { SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -qq \
+		&& $$SUDO apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+crash: .venv/dev  ## Kill Halley again and again and check its promises (ARGS="--kills 1000 --seed 7").
+	$(BIN)/python -m tests.crash $(ARGS)
 
 check: .venv/dev  ## Style, types, floors, definitions, generated files.
 	$(BIN)/ruff check .

@@ -15,8 +15,10 @@ from yarl import URL
 from service.api import surface
 from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
 from service.api.deps import RelayLimits, Services
+from service.api.limits import Inbound, InboundLimits, KeyGuard
 from service.api.openapi import build_document
 from service.api.request_log import RequestLog
+from service.api.security_headers import SecurityHeaders
 from service.artifacts.examples import ExampleFetcher, Fetches
 from service.artifacts.fetch import Fetcher
 from service.artifacts.files import Files
@@ -28,16 +30,18 @@ from service.clock import Clock, SystemClock
 from service.definitions.catalog import Catalog, CompiledNode, load_catalog
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.sender import Sender
-from service.delivery.signer import derive_secret
+from service.delivery.signer import derive_secrets
 from service.egress import EgressGuard, parse_networks
 from service.errors import SettingsError
 from service.lifecycle.run import Mode
 from service.log import Log
 from service.metrics import Metrics
-from service.secret_key import load_secret_key
+from service.sealing import Sealer
+from service.secret_key import SecretKeys, agreed, load_secret_keys, written
 from service.settings import Secret, Settings
 from service.store.base import Store
-from service.store.sqlite import SqliteStore
+from service.store.opening import store_of
+from service.store.postgres import shared_secret
 from service.upstream.client import UpstreamClient
 from service.upstream.key_check import KeyWatch, checking_node
 from service.upstream.transport import Transport
@@ -69,11 +73,14 @@ class Tuning(Struct, frozen=True, kw_only=True):
         reconcile_s: Submissions of unknown outcome.
         recover_s: Runs that timed out and may still succeed.
         expire_s: Deadlines.
+        beat_s: Signs of life, and a look for those of others.
+        watch_s: Waits for runs that another process may end.
         deliver_s: Deliveries that wait on their ladder.
         upkeep_s: Uploads whose time is over.
         wait_cap_s: Longest wait in one request.
         keep_alive_s: Longest silence in a stream of events.
         relay_limits: How long a relayed WebSocket may be open.
+        inbound: How often strangers may try.
         resolver: Resolver of hosts in users' URLs; the system's by default.
         around_store: Puts something between the service and its store, such as a test that interrupts it.
     """
@@ -83,11 +90,14 @@ class Tuning(Struct, frozen=True, kw_only=True):
     reconcile_s: float = 1.0
     recover_s: float = 5.0
     expire_s: float = 1.0
+    beat_s: float = 3.0
+    watch_s: float = 0.4
     deliver_s: float = 0.5
     upkeep_s: float = 60.0
     wait_cap_s: float = _WAIT_CAP_S
     keep_alive_s: float = 10.0
     relay_limits: RelayLimits = RelayLimits()
+    inbound: InboundLimits = InboundLimits()
     resolver: AbstractResolver | None = None
     around_store: Callable[[Store], Store] = lambda store: store
 
@@ -140,7 +150,8 @@ def create_app(
         route_handlers=surface.ROUTES,
         dependencies=surface.DEPENDENCIES,
         exception_handlers=surface.EXCEPTION_HANDLERS,
-        middleware=[RequestLog()],
+        middleware=[RequestLog(), KeyGuard()],
+        before_send=[SecurityHeaders(settings.public_url)],
         lifespan=[house.lifespan],
         openapi_config=None,
         logging_config=None,
@@ -199,10 +210,12 @@ class House:
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
         """Open store, clients and sweeps, and close them in reverse order."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(locked(self._settings.data_dir))
-            secret = load_secret_key(self._settings.secret_key, self._settings.data_dir)
-            links = Links(secret, self._settings.public_url)
-            store = self._tuning.around_store(SqliteStore(self._settings.database, self._clock, sign=links.for_event))
+            if isinstance(self._settings.database, Path):
+                stack.enter_context(locked(self._settings.data_dir))
+            self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+            keys = await secret_keys(self._settings)
+            sealer, links = Sealer(keys), Links(keys, self._settings.public_url)
+            store = self._tuning.around_store(store_of(self._settings.database, self._clock, sign=links.for_event))
             await store.open()
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
@@ -213,8 +226,8 @@ class House:
             self.archive = await self._archive(stack, store, guard, links)
             desk = await self._desk(stack, store, crew, switchboard)
             store.listen(FlowWaker(desk).notify)
-            dispatcher = await self._dispatcher(stack, desk, guard, secret, metrics)
-            app.state.services = self._services(desk, switchboard, guard, metrics)
+            dispatcher = await self._dispatcher(stack, desk, guard, keys, sealer, metrics)
+            app.state.services = self._services(desk, switchboard, guard, sealer, metrics)
             await self._run_sweeps(stack, desk, dispatcher, switchboard)
             self._is_ready = True
             try:
@@ -282,7 +295,13 @@ class House:
         )
 
     async def _dispatcher(
-        self, stack: contextlib.AsyncExitStack, desk: Desk, guard: EgressGuard, secret: bytes, metrics: Metrics
+        self,
+        stack: contextlib.AsyncExitStack,
+        desk: Desk,
+        guard: EgressGuard,
+        keys: SecretKeys,
+        sealer: Sealer,
+        metrics: Metrics,
     ) -> Dispatcher:
         sender = Sender(guard, resolver=self._tuning.resolver)
         await sender.start()
@@ -292,14 +311,17 @@ class House:
             sender,
             start=desk.crew.start,
             ring=lambda: desk.ring("deliver"),
-            secret_of=lambda workspace: derive_secret(secret, workspace),
+            secrets_of=lambda workspace: derive_secrets(keys, workspace),
+            sealer=sealer,
             count=lambda outcome: metrics.deliveries.labels(outcome).inc(),
             clock=self._clock,
             chance=self._chance,
             log=self._log,
         )
 
-    def _services(self, desk: Desk, switchboard: Switchboard, guard: EgressGuard, metrics: Metrics) -> Services:
+    def _services(
+        self, desk: Desk, switchboard: Switchboard, guard: EgressGuard, sealer: Sealer, metrics: Metrics
+    ) -> Services:
         settings, store = self._settings, desk.store
         return Services(
             store=store,
@@ -315,6 +337,8 @@ class House:
             vault=self.archive.vault,
             files=self.archive.files,
             links=self.archive.links,
+            sealer=sealer,
+            inbound=Inbound(self._tuning.inbound),
             materials=self.archive.materials,
             upstream_url=settings.upstream_url,
             public_url=settings.public_url,
@@ -333,13 +357,16 @@ class House:
         self, stack: contextlib.AsyncExitStack, desk: Desk, dispatcher: Dispatcher, switchboard: Switchboard
     ) -> None:
         rescuer, tuning = Rescuer(desk), self._tuning
-        await rescuer.take_over()
+        await rescuer.enroll()
+        stack.push_async_callback(desk.store.leave)
         sweeps = [
             Sweep("submit", tuning.submit_s, Submitter(desk).run_once, self._log),
             Sweep("poll", tuning.poll_s, Poller(desk).run_once, self._log),
             Sweep("reconcile", tuning.reconcile_s, Reconciler(desk).run_once, self._log),
             Sweep("recover", tuning.recover_s, Recoverer(desk).run_once, self._log),
             Sweep("expire", tuning.expire_s, rescuer.run_once, self._log),
+            Sweep("replicas", tuning.beat_s, rescuer.beat, self._log),
+            Sweep("watch", tuning.watch_s, lambda: switchboard.watch(desk.store.resting), self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
             Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),
         ]
@@ -349,6 +376,19 @@ class House:
         scheduler.start()
         stack.push_async_callback(desk.crew.drain, _DRAIN_S)
         stack.push_async_callback(scheduler.stop)
+
+
+async def secret_keys(settings: Settings) -> SecretKeys:
+    """Return the secret keys: those of the settings or of the data folder; on PostgreSQL all processes have the same.
+
+    Raises:
+        SettingsError: They cannot be read.
+        StoreError: The database cannot be used.
+    """
+    own = load_secret_keys(settings.secret_key, settings.data_dir)
+    if isinstance(settings.database, Path) or settings.secret_key is not None:
+        return own
+    return agreed(own, await shared_secret(settings.database, lambda shared: written(agreed(own, shared))))
 
 
 def batches(catalog: Catalog) -> dict[str, Batch]:

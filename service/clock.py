@@ -1,24 +1,59 @@
 """Time as an argument: code that needs the time is given a clock, tests give it theirs."""
 
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
+
+_CATCHING_UP = 0.01  # share of the time that passes: a deadline of an hour is off by 36 s at most
 
 
 class Clock(Protocol):
     """Tells the time."""
 
     def now(self) -> float:
-        """Return the wall-clock time in epoch seconds."""
+        """Return the time in epoch seconds; it never goes back and never jumps while the process lives."""
+        ...
+
+    def wall(self) -> float:
+        """Return what the machine's wall clock says, in epoch seconds, for those who compare it with their own."""
         ...
 
 
+def _elapsed() -> float:
+    """Return seconds that nobody can set, with those that the machine slept where it tells."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, undisturbed by being set.
+
+    It begins with the wall clock's time, counts what passes and catches up slowly with what the wall clock says later:
+    a time server's corrections are taken over within minutes, a jump of hours ends no deadline, lease or wait.
+
+    Args:
+        wall: The wall clock, in epoch seconds.
+        elapsed: Seconds that only ever grow.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = _elapsed) -> None:
+        self.wall = wall
+        self._elapsed = elapsed
+        self._lock = threading.Lock()
+        self._read_at, self._now = elapsed(), wall()
 
     def now(self) -> float:
-        """Return the wall-clock time in epoch seconds."""
-        return time.time()
+        """Return the time in epoch seconds; it never goes back and never jumps while the process lives."""
+        with self._lock:
+            read_at = self._elapsed()
+            passed_s = read_at - self._read_at
+            most_s = passed_s * _CATCHING_UP
+            missing_s = self.wall() - (self._now + passed_s)
+            self._read_at = read_at
+            self._now += passed_s + min(max(missing_s, -most_s), most_s)
+            return self._now
 
 
 def isoformat(epoch_s: float) -> str:

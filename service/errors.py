@@ -6,6 +6,8 @@ HalleyError
 │   ├── InvalidInput     one fault per wrong field, each with its pointer
 │   ├── Unauthorized     no API key, or one that is unknown or revoked
 │   ├── Forbidden        the link is expired, or was not made here
+│   ├── BeyondKey        the API key is valid, but not for this
+│   ├── AllowanceSpent   the API key has started all the runs that it may start today
 │   ├── NotFound         no such node, run, file or callback (for this caller)
 │   ├── Conflict         the thing exists, but its state forbids what was asked
 │   ├── TooLarge         the body is over the limit
@@ -53,6 +55,7 @@ class CallerError(HalleyError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "invalid_request"
     title: ClassVar[str] = "The request cannot be carried out"
+    retryable: ClassVar[bool] = False
 
     def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(detail)
@@ -85,6 +88,32 @@ class Forbidden(CallerError):
     status = 403
     code = "auth"
     title = "The link is not valid"
+
+
+class BeyondKey(CallerError):
+    """The API key is valid, but its scope or its nodes do not cover what was asked."""
+
+    status = 403
+    code = "auth"
+    title = "This API key may not do that"
+
+
+class AllowanceSpent(CallerError):
+    """The API key has started all the runs that it may start today.
+
+    Args:
+        detail: What happened, and when it may go on.
+        retry_after_s: Until the next day.
+    """
+
+    status = 429
+    code = "rate_limited"
+    title = "The API key has started all its runs of today"
+    retryable = True
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class NotFound(CallerError):

@@ -5,6 +5,7 @@ What the application is made of stands in `app`, what a command says about it in
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import socket
@@ -13,8 +14,10 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from litestar import Litestar
 
+from service.api.limits import InboundLimits
 from service.api.relay import RELAY_MESSAGE_BYTES
 from service.errors import SettingsError
+from service.wire_limits import LimitedProtocol
 
 # Requests under way are given this long; what the application has under way comes after, both within 10 s.
 _GRACE_S = 3
@@ -63,8 +66,15 @@ def local_url(listener: socket.socket) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
+async def serving(
+    app: Litestar, listener: socket.socket, *, limits: InboundLimits | None = None
+) -> AsyncIterator[None]:
     """Open an application, serve it until the block ends, finish what is under way and close it.
+
+    Args:
+        app: The application.
+        listener: Where it is served.
+        limits: How large and slow requests may be.
 
     Raises:
         SettingsError: The application cannot be opened, or the address was taken meanwhile.
@@ -73,7 +83,7 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
     logger.addFilter(_is_true)
     try:
         async with app.lifespan():
-            server = _Server(_config(app))
+            server = _Server(_config(app, limits or InboundLimits()))
             running = asyncio.create_task(server.serve(sockets=[listener]))
             try:
                 await _started(server, running, listener)
@@ -99,10 +109,10 @@ def _unwrapped(exc: BaseException) -> BaseException:
     return exc
 
 
-def _config(app: Litestar) -> uvicorn.Config:
+def _config(app: Litestar, limits: InboundLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=functools.partial(LimitedProtocol, limits=limits),  # type: ignore[arg-type]  # called as the class is
         ws="websockets-sansio",
         ws_max_size=RELAY_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # a dictionary for each connection costs more memory than speech saves

@@ -59,7 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         data_dir: Folder of the database and of the secret key.
-        database: SQLite file.
+        database: SQLite file, or URL of a PostgreSQL database.
         api_key: One key that is always valid, for the workspace `default`.
         secret_key: Key that signing secrets are derived from; made in the data folder when not given.
         nodes_path: More definition folders.
@@ -73,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     data_dir: Path
-    database: Path
+    database: Path | Secret
     api_key: Secret | None
     secret_key: Secret | None
     nodes_path: tuple[Path, ...]
@@ -126,12 +126,16 @@ def _base_url(name: str, value: str) -> str:
     return value.rstrip("/")
 
 
-def _database(url: str | None, data_dir: Path) -> Path:
+def _database(url: str | None, data_dir: Path) -> Path | Secret:
     if url is None:
         return data_dir / "halley.db"
     if url.startswith("sqlite:///"):
         return Path(url.removeprefix("sqlite:///"))
-    raise SettingsError("HALLEY_DATABASE_URL: only sqlite:///path/to/file.db is supported by this version")
+    if url.startswith(("postgresql://", "postgres://")):
+        return Secret(url)
+    raise SettingsError(
+        "HALLEY_DATABASE_URL: must be postgresql://user:password@host/database or sqlite:///path/to/file.db"
+    )
 
 
 def _folders(value: str) -> tuple[Path, ...]:

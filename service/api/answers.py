@@ -10,7 +10,7 @@ from service.lifecycle.run import Run
 from service.lifecycle.view import poll_after_s, view
 
 _encode = msgspec.json.Encoder().encode
-_RECHECK_S = 1.0  # another process may end the run; its word reaches us through the store alone
+_RECHECK_S = 1.0  # a hint may be lost, and nobody shall wait on a process that stops
 
 
 def json_response(value: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:

@@ -15,11 +15,12 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from service.api.deps import Services, Using
+from service.api.limits import client_of, too_many
 from service.api.multipart import AnyRequest
 from service.api.problems import Problem, problem_response
 from service.artifacts.files import read_head
 from service.artifacts.sniff import Sniffed, sniff
-from service.errors import NotFound
+from service.errors import Forbidden, NotFound
 from service.lifecycle.artifacts import run_of
 from service.store.base import FileRecord
 
@@ -27,7 +28,14 @@ ArtifactId = Annotated[str, PathParameter(max_length=64)]
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*")
 _PIECE_BYTES = 256 * 1024
 _CACHED_S = 3600
-_ACTIVE = ("image/svg+xml", "text/html")  # what a browser would run scripts of
+# Bytes of strangers: a browser may show them, also in pages of others, and may run nothing that is in them.
+_SHOWN_ONLY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
 
 
 class Content(Struct, frozen=True, kw_only=True):
@@ -54,10 +62,24 @@ async def send_artifact(request: AnyRequest, artifact: ArtifactId, services: Usi
         if elsewhere is not None:
             return Response(b"", status_code=HTTPStatus.FOUND, headers={"Location": elsewhere})
     else:
-        expires = request.query_params.get("expires", "")
-        services.links.check(artifact, expires, signature, services.clock.now())
+        wait_s = _check_link(request, artifact, signature, services)
+        if wait_s:
+            return too_many(wait_s)
     content = await _content(artifact, services)
     return _answer(request.headers, content, is_whole=request.method == HttpMethod.HEAD)
+
+
+def _check_link(request: AnyRequest, name: str, signature: str, services: Services) -> float:
+    """Return 0 when a link is good, or for how long there have been too many that are not; raises `Forbidden`."""
+    now = services.clock.now()
+    try:
+        services.links.check(name, request.query_params.get("expires", ""), signature, now)
+    except Forbidden:
+        wait_s = services.inbound.failed("link", client_of(request.scope), now)
+        if wait_s:
+            return wait_s
+        raise
+    return 0.0
 
 
 async def _allowed_elsewhere(request: AnyRequest, name: str, services: Services) -> str | None:
@@ -120,16 +142,14 @@ def _answer(asked: Mapping[str, str], content: Content, *, is_whole: bool) -> Re
 def _headers(content: Content) -> dict[str, str]:
     plain = re.sub(r'[^ -~]|["\\%]', "_", content.title)
     charset = "; charset=utf-8" if content.kind.mime.startswith("text/") else ""
-    headers = {
+    return {
+        **_SHOWN_ONLY,
         "Content-Type": content.kind.mime + charset,
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={_CACHED_S}",
         "Content-Disposition": f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(content.title, safe='')}",
         "ETag": content.etag,
     }
-    if content.kind.mime in _ACTIVE:
-        headers["Content-Security-Policy"] = "sandbox"
-    return headers
 
 
 def _range(wanted: str, size: int) -> tuple[int, int] | None:

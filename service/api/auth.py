@@ -3,15 +3,18 @@
 import hashlib
 import hmac
 import secrets
+import shlex
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
+from service.api.scopes import covers
 from service.clock import Clock
-from service.errors import Unauthorized
+from service.errors import BeyondKey, Unauthorized
 from service.ids import new_id
 from service.settings import Secret
-from service.store.base import KeyRecord, Store
+from service.store.base import Allowance, KeyRecord, KeyScope, Store
 
 _PREFIX = "hly_"
 _HINT_LENGTH = 8
@@ -21,10 +24,58 @@ DEFAULT_WORKSPACE = "default"
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who calls: the key's id (idempotency is scoped by it) and its workspace."""
+    """Who calls, and what the key allows.
+
+    Attributes:
+        key_id: Id of the key; idempotency is scoped by it.
+        workspace: Whose runs and files it may see.
+        scope: What it may do with them.
+        nodes: Patterns of the nodes that it may run; empty for all.
+        runs_per_day: How many runs it may start in a day (UTC); None for any number.
+    """
 
     key_id: str
     workspace: str
+    scope: KeyScope = "admin"
+    nodes: tuple[str, ...] = ()
+    runs_per_day: int | None = None
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """How many runs it may start, if that is limited."""
+        return None if self.runs_per_day is None else Allowance(key_id=self.key_id, runs_per_day=self.runs_per_day)
+
+    def may_run(self, node_id: str) -> bool:
+        """Tell whether the key is for a node."""
+        return not self.nodes or any(fnmatchcase(node_id, pattern) for pattern in self.nodes)
+
+    def require_scope(self, needed: KeyScope) -> None:
+        """Refuse what lies beyond the key's scope.
+
+        Raises:
+            BeyondKey: With the scope that is needed and how to make such a key.
+        """
+        if not covers(self.scope, needed):
+            raise BeyondKey(
+                f"This needs an API key of the scope `{needed}`, and yours has `{self.scope}`; "
+                f"`{self._new_key} --scope {needed}` makes one."
+            )
+
+    def require_node(self, node_id: str) -> None:
+        """Refuse a node that the key is not for.
+
+        Raises:
+            BeyondKey: With the patterns that the key has and how to make another.
+        """
+        if not self.may_run(node_id):
+            raise BeyondKey(
+                f"This API key may run {', '.join(self.nodes)} and nothing else, so not {node_id}; "
+                f"`{self._new_key} --scope run --nodes {node_id}` makes one that may."
+            )
+
+    @property
+    def _new_key(self) -> str:
+        return f"halley keys create NAME --workspace {shlex.quote(self.workspace)}"
 
 
 def make_key() -> str:
@@ -37,14 +88,36 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def add_key(store: Store, clock: Clock, name: str, workspace: str) -> str | None:
-    """Make and keep a key; returns it, or None when the name is taken."""
+async def add_key(
+    store: Store,
+    clock: Clock,
+    name: str,
+    workspace: str,
+    *,
+    scope: KeyScope = "admin",
+    nodes: tuple[str, ...] = (),
+    runs_per_day: int | None = None,
+) -> str | None:
+    """Make and keep a key; returns it, or None when the name is taken.
+
+    Args:
+        store: Where its hash is kept.
+        clock: The time.
+        name: For people.
+        workspace: Whose runs it sees and starts.
+        scope: What it may do with them.
+        nodes: Patterns of the nodes that it may run; empty for all.
+        runs_per_day: How many runs it may start in a day (UTC); None for any number.
+    """
     key = make_key()
     record = KeyRecord(
         id=new_id("key", clock.now()),
         name=name,
         workspace=workspace,
         hint=key[:_HINT_LENGTH],
+        scope=scope,
+        nodes=nodes,
+        runs_per_day=runs_per_day,
         created_at=clock.now(),
     )
     return key if await store.add_key(record, hash_key(key)) else None
@@ -90,9 +163,19 @@ class KeyRing:
             raise Unauthorized("This API key is unknown or revoked; `halley keys create NAME` makes one.")
         if len(self._known) >= _CACHE_SIZE:
             self._known.clear()
-        caller = Caller(key_id=record.id, workspace=record.workspace)
+        caller = _caller(record)
         self._known[key_hash] = (now, caller)
         return caller
+
+
+def _caller(record: KeyRecord) -> Caller:
+    return Caller(
+        key_id=record.id,
+        workspace=record.workspace,
+        scope=record.scope,
+        nodes=record.nodes,
+        runs_per_day=record.runs_per_day,
+    )
 
 
 def _sent_key(headers: Mapping[str, str]) -> str:

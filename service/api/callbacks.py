@@ -7,6 +7,7 @@ from litestar.params import PathParameter
 
 from service.api.answers import json_response
 from service.api.deps import Using
+from service.api.limits import client_of, too_many
 from service.api.starts import AnyRequest
 from service.definitions.paths import decode_body
 from service.definitions.reader import Answer
@@ -20,20 +21,29 @@ Token = Annotated[str, PathParameter(max_length=100)]
 
 @post("/v1/callbacks/{token:str}", status_code=200, request_max_body_size=MAX_CALLBACK_BYTES)
 async def receive_callback(request: AnyRequest, token: Token, services: Using) -> Response[bytes]:
-    """Take a provider's report about a run. The token in the path is the only credential."""
-    body = await request.body()
+    """Take a provider's report about a run. The token in the path is the only credential.
+
+    Of too many reports the rest is refused, not swallowed: what is answered with 200 has been stored.
+    """
+    body, now = await request.body(), services.clock.now()
     run = await services.store.run_by_token(token)
     node = services.catalog.nodes.get(run.node) if run else None
     if run is None or node is None or node.plan.callback is None:
         services.metrics.callbacks.labels("unknown").inc()
+        wait_s = services.inbound.failed("callback", client_of(request.scope), now)
+        if wait_s:
+            return too_many(wait_s)
         raise NotFound("No run has this callback URL.")
+    if wait_s := services.inbound.called_back(run.id, now):
+        services.metrics.callbacks.labels("too_many").inc()
+        return too_many(wait_s)
     callback, said = node.plan.callback, decode_body(body)
     if callback.challenge and isinstance(said, dict) and callback.challenge in said:
         # Upstream tries whether we are who the run says; nothing is told about the task yet.
         services.log.info("callback.challenged", run=run.id)
         return json_response({callback.challenge: said[callback.challenge]})
     reading = node.reader.read("callback", Answer(body=said))
-    now, min_interval_s = services.clock.now(), seconds(callback.min_interval)
+    min_interval_s = seconds(callback.min_interval)
     await services.store.record_callback(
         run.id, body, now, lambda current: hinted(current, reading, now, min_interval_s=min_interval_s)
     )

@@ -9,6 +9,8 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from service.api.auth import Caller, KeyRing
+from service.api.limits import Inbound
+from service.api.scopes import needed_scope
 from service.artifacts.files import Files
 from service.artifacts.links import Links
 from service.artifacts.materials import Materials
@@ -19,6 +21,7 @@ from service.egress import EgressGuard
 from service.lifecycle.run import Mode
 from service.log import Log
 from service.metrics import Metrics
+from service.sealing import Sealer
 from service.store.base import Store
 from service.upstream.client import UpstreamClient
 from service.upstream.key_check import KeyWatch
@@ -50,6 +53,8 @@ class Services(Struct, frozen=True, kw_only=True):
         vault: Bytes that Halley keeps.
         files: Uploads.
         links: Makes and checks links to what is in the vault.
+        sealer: Seals webhook URLs.
+        inbound: Counts what strangers try.
         materials: Make ready what runs bring along, by mode.
         upstream_url: Base URL of the aggregator, shown in previews.
         public_url: Where the outside reaches Halley, if anywhere.
@@ -77,6 +82,8 @@ class Services(Struct, frozen=True, kw_only=True):
     vault: Vault
     files: Files
     links: Links
+    sealer: Sealer
+    inbound: Inbound
     materials: Mapping[Mode, Materials]
     upstream_url: str
     public_url: str | None
@@ -106,5 +113,7 @@ def provide_services(state: State) -> Services:
 
 
 async def provide_caller(request: Request[None, None, State], services: Using) -> Caller:
-    """Find out who calls; raises `Unauthorized`."""
-    return await services.keys.identify(request.headers)
+    """Find out who calls, and whether the key's scope covers the route; raises `Unauthorized` or `BeyondKey`."""
+    caller = await services.keys.identify(request.headers)
+    caller.require_scope(needed_scope(request.method, request.scope["path_template"]))
+    return caller

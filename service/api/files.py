@@ -13,7 +13,6 @@ from service.api.multipart import AnyRequest, BrokenBody, parts
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
-from service.artifacts.vault import NAME
 from service.clock import isoformat
 from service.errors import Fault, InvalidInput, NotFound
 from service.store.base import FileRecord
@@ -72,13 +71,11 @@ async def _from_form(request: AnyRequest, intake: Intake) -> str:
 # One handler, since the framework tells in `Allow` of the first handler's methods alone.
 @route("/v1/files/{file:str}", http_method=[HttpMethod.GET, HttpMethod.DELETE], status_code=HTTPStatus.OK)
 async def show_or_delete_file(request: AnyRequest, file: FileId, caller: CalledBy, services: Using) -> Response[bytes]:
-    """Show what is known of an upload; or delete it, and doing that again changes nothing."""
+    """Show what is known of an upload; or delete it."""
+    record = await own_file(file, caller.workspace, services)
     if request.method == HttpMethod.GET:
-        record = await own_file(file, caller.workspace, services)
         return json_response(_view(record, base_url(request, services), services))
-    if not NAME.fullmatch(file):
-        raise _not_there()
-    await services.files.remove(caller.workspace, file)
+    await services.files.remove(caller.workspace, record.id)
     return Response(b"", status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -90,12 +87,8 @@ async def own_file(file_id: str, workspace: str, services: Services) -> FileReco
     """
     record = await services.files.get(workspace, file_id)
     if record is None:
-        raise _not_there()
+        raise NotFound("There is no file of this id (any more).")
     return record
-
-
-def _not_there() -> NotFound:
-    return NotFound("There is no file of this id (any more).")
 
 
 def _view(record: FileRecord, base: str, services: Services) -> FileView:

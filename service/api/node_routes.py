@@ -17,6 +17,7 @@ from service.api.starts import AnyRequest, Start, read_start, start_run
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
+from service.definitions.catalog import Catalog, CompiledNode
 from service.definitions.outgoing import FilePart
 from service.definitions.request import OutgoingRequest, address
 from service.ids import new_id
@@ -46,28 +47,35 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/nodes")
-async def list_nodes(caller: CalledBy, services: Using) -> Response[bytes]:  # noqa: ARG001 - a key is needed
-    """List all nodes."""
-    return json_response(NodeList(data=[summary(node) for node in services.catalog.nodes.values()]))
+async def list_nodes(caller: CalledBy, services: Using) -> Response[bytes]:
+    """List all nodes that the caller's key is for."""
+    nodes = _catalog_of(caller, services).nodes.values()
+    return json_response(NodeList(data=[summary(node) for node in nodes]))
 
 
 @get("/v1/nodes/{node:str}")
 async def show_node(
     request: AnyRequest,
     node: NodeName,
-    caller: CalledBy,  # noqa: ARG001 - a key is needed
+    caller: CalledBy,
     services: Using,
 ) -> Response[bytes]:
     """Show one node: inputs as JSON Schema, example, curl line."""
-    return json_response(detail(services.catalog.get(node), base_url(request, services)))
+    return json_response(detail(_catalog_of(caller, services).get(node), base_url(request, services)))
+
+
+def _catalog_of(caller: Caller, services: Services) -> Catalog:
+    """Return the nodes that the caller's key is for; the others are not there."""
+    nodes = services.catalog.nodes.items()
+    return Catalog({name: node for name, node in nodes if caller.may_run(name)}) if caller.nodes else services.catalog
 
 
 @post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
 async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, services: Using) -> Response[Any]:
     """Start a run. The body is the node's input; how to run it stands in the query."""
-    base = base_url(request, services)
+    base, wanted = base_url(request, services), node_for(caller, node, services)
     async with Intake(services.files, caller.workspace) as intake:
-        start = await read_start(request, services.catalog.get(node), caller, services, intake)
+        start = await read_start(request, wanted, caller, services, intake)
         if start.mode == "preview":
             return json_response(await preview(start, caller, services))
         run_id = new_id("run", services.clock.now())
@@ -81,6 +89,18 @@ async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, serv
     wait_s = wait_wanted_s(request, start, services)
     headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
     return await run_response(started.run, services, wait_s, headers, is_start=True)
+
+
+def node_for(caller: Caller, node_id: str, services: Services) -> CompiledNode:
+    """Return a node that the caller is about to run.
+
+    Raises:
+        NotFound: There is none of that id.
+        BeyondKey: The caller's key is for others.
+    """
+    node = services.catalog.get(node_id)
+    caller.require_node(node.id)
+    return node
 
 
 def wait_wanted_s(request: AnyRequest, start: Start, services: Services) -> float:

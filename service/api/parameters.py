@@ -37,6 +37,14 @@ START = {
     "webhook_profile": Field(type="string", enum=["standard"], about="How the receiver's answers are understood."),
     "reference": Field(type="string", min_length=1, max_length=200, about="Your own id of the run."),
     "metadata": Field(type="object", about="A JSON object of at most 4 kB that comes back with the run."),
+    "dedupe": Field(
+        type="number",
+        minimum=1,
+        maximum=604800,
+        unit="s",
+        about="An equal start within so many seconds is answered with the first run; for tools that cannot set "
+        "`Idempotency-Key`. Equal are node, input and `mode`.",
+    ),
     "deadline": Field(type="number", minimum=1, maximum=604800, unit="s", about="Give the run up after so long."),
     "group": Field(type="string", min_length=1, max_length=100, about="Runs that belong together."),
     "mode": Field(

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
-from service.errors import CallerError, Fault, StoreError
+from service.errors import AllowanceSpent, CallerError, Fault, StoreError
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 _URN = "urn:halley:problem:"
@@ -25,6 +25,7 @@ class Problem(Struct, frozen=True, kw_only=True):
         detail: This problem, in words, and what to do.
         code: Stable machine word.
         retryable: The same request may succeed later.
+        retry_after_s: When to try again, where that is known; also in the header `Retry-After`.
         errors: For wrong input: one entry per fault.
     """
 
@@ -34,6 +35,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     detail: str
     code: str
     retryable: bool = False
+    retry_after_s: int | UnsetType = UNSET
     errors: tuple[Fault, ...] | UnsetType = UNSET
 
 
@@ -71,8 +73,13 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
 
 def on_caller_error(_request: Request[Any, Any, State], exc: CallerError) -> Response[bytes]:
     """Answer an error that the caller can mend."""
-    headers = {"WWW-Authenticate": "Bearer"} if exc.status == HTTPStatus.UNAUTHORIZED else None
-    return problem_response(caller_problem(exc), headers)
+    return problem_response(caller_problem(exc), _headers(exc))
+
+
+def _headers(exc: CallerError) -> dict[str, str]:
+    if isinstance(exc, AllowanceSpent):
+        return {"Retry-After": str(exc.retry_after_s)}
+    return {"WWW-Authenticate": "Bearer"} if exc.status == HTTPStatus.UNAUTHORIZED else {}
 
 
 def caller_problem(exc: CallerError) -> Problem:
@@ -83,6 +90,8 @@ def caller_problem(exc: CallerError) -> Problem:
         status=exc.status,
         detail=exc.detail,
         code=exc.code,
+        retryable=exc.retryable,
+        retry_after_s=exc.retry_after_s if isinstance(exc, AllowanceSpent) else UNSET,
         errors=exc.faults or UNSET,
     )
 
@@ -117,7 +126,9 @@ def on_store_error(request: Request[Any, Any, State], exc: StoreError) -> Respon
 
 def on_bug(request: Request[Any, Any, State], exc: Exception) -> Response[bytes]:
     """Answer an error of our own: logged in full, told in general."""
-    request.app.state.services.log.error("request.broke", path=request.url.path, exc_info=exc)
+    request.app.state.services.log.error(
+        "request.broke", route=str(request.scope.get("path_template") or "unknown"), exc_info=exc
+    )
     problem = Problem(
         type=_URN + "server",
         title="Halley made a mistake",

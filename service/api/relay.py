@@ -16,20 +16,32 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.types import Message
 from msgspec import Struct
 
+from service.api.auth import Caller
 from service.api.deps import RelayLimits, Services, Using
-from service.api.node_routes import NodeName
+from service.api.limits import KEY_PROTOCOL
+from service.api.node_routes import NodeName, node_for
 from service.api.problems import PROBLEM_MEDIA_TYPE, STORE_PROBLEM, Problem, caller_problem, upstream_problem
+from service.api.scopes import needed_scope
 from service.api.starts import refuse_impossible
 from service.definitions.catalog import CompiledNode
 from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
-from service.errors import CallerError, Fault, InvalidInput, NotFound, NotSent, SocketRefused, StoreError, Unconfirmed
+from service.errors import (
+    BeyondKey,
+    CallerError,
+    Fault,
+    InvalidInput,
+    NotFound,
+    NotSent,
+    SocketRefused,
+    StoreError,
+    Unconfirmed,
+)
 from service.lifecycle.run import Mode
 from service.upstream.client import handshake_error
 from service.upstream.transport import WireSocket
 
 RELAY_MESSAGE_BYTES = 1024 * 1024
-_KEY_PROTOCOL = "halley.key."
 _MODE = Field(type="string", enum=["live", "mock"])
 _NORMAL, _AWAY, _NO_CODE, _LOST, _TOO_BIG, _BROKEN, _TLS_FAILED = 1000, 1001, 1005, 1006, 1009, 1011, 1015
 _REASON_BYTES = 123
@@ -50,8 +62,8 @@ async def relay_socket(socket: AnySocket, node: NodeName, services: Using) -> No
     """Open a node's WebSocket at upstream and pass messages both ways."""
     await socket.receive()  # the handshake, which is answered once upstream has answered its own
     try:
-        caller = await services.keys.identify(_headers(socket))
-        found = _socket_node(services, node)
+        caller = await _caller(socket, services)
+        found = _socket_node(services, caller, node)
         mode, inputs = _asked(socket, found, services)
         facts = {"node": node, "mode": mode, "key": caller.key_id}
         await _relay(socket, found, inputs, facts, services)
@@ -77,10 +89,27 @@ async def _relay(
         await _refuse(socket, upstream_problem(str(exc), code="server", retryable=True))
 
 
+async def _caller(socket: AnySocket, services: Services) -> Caller:
+    """Find out who calls, and whether the key is for this.
+
+    Raises:
+        Unauthorized: No key, or one that is unknown or revoked.
+        BeyondKey: Its scope is too narrow, or it may start only so many runs, and nobody counts conversations.
+    """
+    caller = await services.keys.identify(_headers(socket))
+    caller.require_scope(needed_scope("GET", socket.scope["path_template"]))
+    if caller.runs_per_day is not None:
+        raise BeyondKey(
+            "This API key may start only so many runs a day, and a WebSocket is no run that could be counted; "
+            "use a key without such a limit."
+        )
+    return caller
+
+
 def _headers(socket: AnySocket) -> dict[str, str]:
     """Return the headers, with the key that a browser can only send as a sub-protocol."""
     headers = {name.lower(): value for name, value in socket.headers.items()}
-    keys = [each.removeprefix(_KEY_PROTOCOL) for each in _protocols(socket) if each.startswith(_KEY_PROTOCOL)]
+    keys = [each.removeprefix(KEY_PROTOCOL) for each in _protocols(socket) if each.startswith(KEY_PROTOCOL)]
     return {"x-api-key": keys[0], **headers} if keys else headers
 
 
@@ -90,11 +119,11 @@ def _protocols(socket: AnySocket) -> list[str]:
 
 def _chosen_protocol(socket: AnySocket) -> str | None:
     """Return the first that is offered besides the key, which is never sent back."""
-    return next((each for each in _protocols(socket) if not each.startswith(_KEY_PROTOCOL)), None)
+    return next((each for each in _protocols(socket) if not each.startswith(KEY_PROTOCOL)), None)
 
 
-def _socket_node(services: Services, node: str) -> CompiledNode:
-    found = services.catalog.get(node)
+def _socket_node(services: Services, caller: Caller, node: str) -> CompiledNode:
+    found = node_for(caller, node, services)
     if found.node.socket is None:
         raise NotFound(f"{node} has no WebSocket; start it with POST /v1/nodes/{node}/runs.")
     return found

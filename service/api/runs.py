@@ -11,7 +11,7 @@ from service.api.answers import json_response, run_response
 from service.api.auth import Caller
 from service.api.bodies import read_input
 from service.api.deps import CalledBy, Services, Using
-from service.api.node_routes import preferred_wait_s
+from service.api.node_routes import node_for, preferred_wait_s
 from service.api.parameters import LIST, READ, ParameterCheck
 from service.api.starts import AnyRequest, Start, idempotency_key, refuse_impossible, start_run
 from service.api.urls import base_url
@@ -22,6 +22,7 @@ from service.errors import Conflict, Fault, InvalidInput, NotFound
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import abandoned, adopted, canceled
 from service.lifecycle.view import RunView, view
+from service.sealing import CannotOpen, Sealer
 from service.store.base import RunFilter
 
 RunId = Annotated[str, PathParameter(max_length=64)]
@@ -140,6 +141,7 @@ async def abandon_run(run: RunId, caller: CalledBy, services: Using) -> Response
 async def retry_run(request: AnyRequest, run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Start a new run with the input of one that has ended. It is paid for like any other."""
     found = await own_run(run, caller, services)
+    node = node_for(caller, found.node, services)
     if not found.is_final:
         raise Conflict(f"The run is {found.state}; only a run that has ended can be retried.")
     refuse_impossible(found.mode, services)
@@ -148,8 +150,8 @@ async def retry_run(request: AnyRequest, run: RunId, caller: CalledBy, services:
     if faults:
         raise InvalidInput(tuple(faults))
     start = Start(
-        node=services.catalog.get(found.node),
-        options=_options_of(found),
+        node=node,
+        options=_options_of(found, services.sealer),
         values=await services.store.run_input(found.id),
         key=key,
         fingerprint=f"retry:{found.id}",
@@ -159,7 +161,7 @@ async def retry_run(request: AnyRequest, run: RunId, caller: CalledBy, services:
     return await run_response(started.run, services, 0.0, headers, is_start=True)
 
 
-def _options_of(run: Run) -> dict[str, Any]:
+def _options_of(run: Run, sealer: Sealer) -> dict[str, Any]:
     options: dict[str, Any] = {
         "mode": run.mode,
         "metadata": run.metadata,
@@ -167,8 +169,15 @@ def _options_of(run: Run) -> dict[str, Any]:
     }
     options |= {name: value for name, value in (("reference", run.reference), ("group", run.group)) if value}
     if run.webhook is not None:
-        options |= {"webhook_url": run.webhook.url, "webhook_events": list(run.webhook.events)}
+        options |= {"webhook_url": _opened(run.webhook.url, sealer), "webhook_events": list(run.webhook.events)}
     return options
+
+
+def _opened(url: str, sealer: Sealer) -> str:
+    try:
+        return sealer.open(url)
+    except CannotOpen as exc:
+        raise Conflict(f"The run's webhook URL cannot be read: {exc}.") from None
 
 
 def _moved(change: Change | None, found: Run, services: Services, rule: str) -> Response[bytes]:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import ipaddress
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -24,15 +25,17 @@ from service.definitions.catalog import CompiledNode
 from service.definitions.inputs import media_values, replaced_media
 from service.definitions.media import data_part, shortened
 from service.definitions.schema import Field
-from service.errors import BlockedAddress, Conflict, Fault, InvalidInput
+from service.errors import AllowanceSpent, BlockedAddress, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
 from service.lifecycle.transitions import queued
+from service.sealing import Sealer
 from service.store.base import Idempotency, Started
 
 AnyRequest = Request[Any, Any, State]
 KEY_PATTERN = r'^(?:"[ !#-~]{1,255}"|[!#-~](?:[ !#-~]{0,253}[!#-~])?)$'
 _parameters = ParameterCheck(START, headers=True)
+_DAY_S = 86400
 _MOST_INLINE_CHARS = 64_000  # longer ones go to the vault, so that nothing large is written to the database
 
 
@@ -45,6 +48,7 @@ class Start(Struct, frozen=True, kw_only=True):
         values: The checked input.
         key: Idempotency key, if the caller sent one.
         fingerprint: Hash of the request, to tell a repetition from a mix-up.
+        essence: Hash of what is run, whoever is told and however long anybody waits; for `dedupe`.
     """
 
     node: CompiledNode
@@ -52,6 +56,7 @@ class Start(Struct, frozen=True, kw_only=True):
     values: dict[str, Any]
     key: str | None
     fingerprint: str
+    essence: str | None = None
 
     @property
     def mode(self) -> str:
@@ -89,10 +94,12 @@ async def read_start(
     if faults:
         raise InvalidInput(tuple(faults))
     await services.materials_of(mode).check(node, values, caller.workspace)
-    fingerprint = _fingerprint(node.id, _hashed(node, values, intake), {**options, "wait": None})
+    asked = {name: value for name, value in options.items() if name != "dedupe"}
+    fingerprint = _fingerprint(node.id, _hashed(node, values, intake.hashes), {**asked, "wait": None})
+    essence = await _essence(node, values, mode, caller, services) if "dedupe" in options else None
     if mode != "preview":
         values = await _lightened(node, values, intake)
-    return Start(node=node, options=options, values=values, key=key, fingerprint=fingerprint)
+    return Start(node=node, options=options, values=values, key=key, fingerprint=fingerprint, essence=essence)
 
 
 def _media(node: CompiledNode, values: Mapping[str, Any]) -> list[tuple[str, str, Field]]:
@@ -113,14 +120,22 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _hashed(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:
+def _hashed(node: CompiledNode, values: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return an input in which equal files are equal, whatever ids they were given."""
-    hashes = {
-        pointer: f"sha256:{intake.hashes[text]}"
-        for pointer, text, _ in (_media(node, values) if intake.hashes else ())
-        if text in intake.hashes
+    replaced = {
+        pointer: f"sha256:{hashes[text]}"
+        for pointer, text, _ in (_media(node, values) if hashes else ())
+        if text in hashes
     }
-    return replaced_media(values, hashes)
+    return replaced_media(values, replaced)
+
+
+async def _essence(node: CompiledNode, values: Mapping[str, Any], mode: str, caller: Caller, services: Services) -> str:
+    """Return the hash of what is run; a workflow that runs again uploads its files again, under new ids."""
+    uploads = {text for _, text, _ in _media(node, values) if text.startswith("file_")}
+    records = [await services.files.get(caller.workspace, each) for each in uploads]
+    hashes = {record.id: record.sha256 for record in records if record is not None}
+    return _fingerprint(node.id, _hashed(node, values, hashes), {"mode": mode})
 
 
 async def _lightened(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:
@@ -211,16 +226,36 @@ async def start_run(
         run_id: Its id, where somebody had to know it before.
 
     Raises:
+        AllowanceSpent: The API key may start no more runs today.
         InvalidInput: The idempotency key belongs to another request.
     """
     run = _new_run(run_id or new_id("run", services.clock.now()), start, caller, services, base_url, retry_of)
-    key = None
-    if start.key is not None:
-        key = Idempotency(scope=caller.key_id, key=start.key, fingerprint=start.fingerprint)
-    started = await services.store.start(queued(run), start.values, key)
+    started = await services.store.start(queued(run), start.values, _idempotency(start, caller), caller.allowance)
+    if started.over_allowance:
+        raise _allowance_spent(caller, services.clock.now())
     if started.key_reused:
         raise InvalidInput((_REUSED,))
     return started
+
+
+def _idempotency(start: Start, caller: Caller) -> Idempotency | None:
+    """Return what makes this start the same as another: the caller's key, or else what is run."""
+    if start.key is not None:
+        return Idempotency(scope=caller.key_id, key=start.key, fingerprint=start.fingerprint)
+    if start.essence is None:
+        return None
+    # A scope of its own, which no key of a caller can be in: callers choose keys, never scopes.
+    scope, kept_s = f"dedupe:{caller.key_id}", float(start.options["dedupe"])
+    return Idempotency(scope=scope, key=start.essence, fingerprint=start.essence, kept_s=kept_s)
+
+
+def _allowance_spent(caller: Caller, now: float) -> AllowanceSpent:
+    left_s = math.ceil(_DAY_S - now % _DAY_S)
+    return AllowanceSpent(
+        f"This API key may start {caller.runs_per_day} runs a day and has started them all; nothing was started. "
+        f"The next day begins at 00:00 UTC, in {left_s} s.",
+        left_s,
+    )
 
 
 _REUSED = Fault(
@@ -253,15 +288,16 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
         reference=options.get("reference"),
         metadata=options.get("metadata", {}),
         group=options.get("group"),
-        webhook=_webhook(options),
+        webhook=_webhook(options, services.sealer),
         retry_of=retry_of,
     )
 
 
-def _webhook(options: Mapping[str, Any]) -> Webhook | None:
+def _webhook(options: Mapping[str, Any], sealer: Sealer) -> Webhook | None:
+    """Return where events go. The URL is sealed from here on: whoever knows it can act as Halley."""
     if "webhook_url" not in options:
         return None
-    return Webhook(url=options["webhook_url"], events=tuple(options.get("webhook_events") or END_EVENTS))
+    return Webhook(url=sealer.seal(options["webhook_url"]), events=tuple(options.get("webhook_events") or END_EVENTS))
 
 
 def public_input(node: CompiledNode, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from service.app import locked
 from service.clock import SystemClock
 from service.definitions.catalog import Catalog, load_catalog
 from service.definitions.loader import DefinitionFaults
-from service.errors import SettingsError
-from service.settings import Settings, load_settings
+from service.errors import SettingsError, StoreError
+from service.settings import Secret, Settings, load_settings
+from service.store.postgres import upgrade
 from service.terminal import print_json
 from service.upstream.key_check import KeyState, ask_about_key, checking_node
 from service.upstream.transport import Transport
@@ -83,6 +84,8 @@ def _folder_check(folder: Path) -> Check:
 
 def _database_check(settings: Settings) -> Check:
     file = settings.database
+    if not isinstance(file, Path):
+        return asyncio.run(_postgres_check(file))
     if not file.exists():
         return Check(name="database", is_good=True, said=f"{file} will be made by `halley serve`")
     if _is_served(settings.data_dir):
@@ -95,6 +98,14 @@ def _database_check(settings: Settings) -> Check:
     if found == "ok":
         return Check(name="database", is_good=True, said=f"{file} is whole")
     return Check(name="database", is_good=False, said=f"{file}: {found}", todo="bring it back from a backup")
+
+
+async def _postgres_check(url: Secret) -> Check:
+    try:
+        schema, _ = await upgrade(url, only_empty=True)
+    except StoreError as exc:
+        return Check(name="database", is_good=False, said=str(exc), todo="start PostgreSQL, or set HALLEY_DATABASE_URL")
+    return Check(name="database", is_good=True, said=f"PostgreSQL, schema {schema}")
 
 
 def _is_served(data_dir: Path) -> bool:

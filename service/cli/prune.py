@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -15,7 +16,7 @@ from service.artifacts.vault import FolderVault
 from service.clock import SystemClock
 from service.errors import SettingsError
 from service.settings import Settings, load_settings
-from service.store.sqlite import SqliteStore
+from service.store.opening import store_of
 from service.store.sqlite_files import require_database
 from service.terminal import print_json, print_table
 
@@ -57,7 +58,8 @@ def command(older_than_s: float, *, dry_run: bool, as_json: bool) -> None:
     or whose idempotency key still holds, and steps of a flow that is not over.
     """
     settings = load_settings()
-    require_database(settings.database)
+    if isinstance(settings.database, Path):
+        require_database(settings.database)
     with _alone(settings) as is_alone:
         gone = asyncio.run(_prune(settings, older_than_s, dry_run=dry_run, is_alone=is_alone))
     if as_json:
@@ -69,7 +71,10 @@ def command(older_than_s: float, *, dry_run: bool, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[bool]:
-    """Hold the data folder if no Halley holds it; yields whether that is so."""
+    """Hold the data folder if no Halley holds it; yields whether that is so, which PostgreSQL does not ask for."""
+    if not isinstance(settings.database, Path):
+        yield False
+        return
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(settings.data_dir))
@@ -81,7 +86,7 @@ def _alone(settings: Settings) -> Iterator[bool]:
 
 async def _prune(settings: Settings, older_than_s: float, *, dry_run: bool, is_alone: bool) -> Counter[str]:
     clock, gone = SystemClock(), Counter[str]()
-    store = SqliteStore(settings.database, clock, checkpoints=is_alone)
+    store = store_of(settings.database, clock, checkpoints=is_alone)
     try:
         await store.open()
         retention = Retention(store, FolderVault(settings.data_dir / "artifacts"), clock)

@@ -122,6 +122,7 @@ class InputCheck:
             "maxLength": f"must have at most {value} characters",
             "minItems": f"must have at least {value} items",
             "maxItems": f"must have at most {value} items",
+            "pattern": f"must match {value}",  # what was sent may hold a secret, so it is not repeated
         }
         return words.get(kind, str(error.message)[:300])
 

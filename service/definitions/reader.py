@@ -96,6 +96,13 @@ class Reading(Struct, frozen=True, kw_only=True):
     slots: dict[str, str] = {}
     refused: bool = False
 
+    @property
+    def is_end(self) -> bool:
+        """Whether the task has ended for good: what was seen once stays so, whoever saw it and when."""
+        if self.state == "succeeded":
+            return self.has_result
+        return self.state in ("failed", "canceled") and not self.may_be_early
+
 
 def raw_artifact(kind: str, kept: RawBody) -> ReadArtifact:
     """Return an answer's own bytes as a result; what they are tells more than what they were promised to be."""

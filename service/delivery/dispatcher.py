@@ -1,7 +1,7 @@
 """Takes events from the outbox to their receivers and writes down what became of each attempt."""
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from service.delivery.sender import Exchange, Sender
 from service.delivery.signer import signed_headers
 from service.lifecycle.run import Entry
 from service.log import Log
+from service.sealing import CannotOpen, Sealer
 from service.store.base import Delivery, DeliveryResult, Store
 
 _IN_FLIGHT = 128
@@ -25,7 +26,8 @@ class Dispatcher:
         sender: Makes one exchange.
         start: Starts a task that a graceful stop waits for.
         ring: Asks for another pass.
-        secret_of: Signing secret of a workspace.
+        secrets_of: Signing secrets of a workspace.
+        sealer: Opens the URLs of receivers.
         count: Counts an attempt by its outcome.
         clock: The time.
         chance: Source of jitter.
@@ -39,7 +41,8 @@ class Dispatcher:
         *,
         start: Callable[[Coroutine[Any, Any, None]], None],
         ring: Callable[[], None],
-        secret_of: Callable[[str], str],
+        secrets_of: Callable[[str], Sequence[str]],
+        sealer: Sealer,
         count: Callable[[str], None],
         clock: Clock,
         chance: random.Random,
@@ -49,7 +52,8 @@ class Dispatcher:
         self._sender = sender
         self._start = start
         self._ring = ring
-        self._secret_of = secret_of
+        self._secrets_of = secrets_of
+        self._sealer = sealer
         self._count = count
         self._clock = clock
         self._chance = chance
@@ -69,10 +73,7 @@ class Dispatcher:
 
     async def _attempt(self, delivery: Delivery) -> None:
         try:
-            moment = datetime.fromtimestamp(self._clock.now(), UTC)
-            secret = self._secret_of(delivery.workspace)
-            headers = signed_headers(secret, delivery.event_id, moment, delivery.body)
-            exchange = await self._sender.post(delivery.url, delivery.body, headers)
+            exchange = await self._post(delivery)
         finally:
             self._in_flight -= 1
             if self._in_flight == _IN_FLIGHT - 1:
@@ -81,6 +82,17 @@ class Dispatcher:
         await self._store.finish_delivery(delivery, result)
         self._count(exchange.outcome)
         self._log.info("delivery.attempt", event_id=delivery.event_id, **result.entry.detail)
+
+    async def _post(self, delivery: Delivery) -> Exchange:
+        try:
+            url = self._sealer.open(delivery.url)
+        except CannotOpen as exc:  # the right key may be there after the next start
+            self._log.error("delivery.sealed", event_id=delivery.event_id, error=str(exc))
+            return Exchange(outcome="failed", reason=f"The webhook URL cannot be read: {exc}.")
+        moment = datetime.fromtimestamp(self._clock.now(), UTC)
+        secrets = self._secrets_of(delivery.workspace)
+        headers = signed_headers(secrets, delivery.event_id, moment, delivery.body)
+        return await self._sender.post(url, delivery.body, headers)
 
     def _result(self, delivery: Delivery, exchange: Exchange) -> DeliveryResult:
         now, attempts = self._clock.now(), delivery.attempts + 1

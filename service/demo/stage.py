@@ -21,7 +21,7 @@ from service.delivery.signer import derive_secret
 from service.demo.receiver import Receiver
 from service.errors import SettingsError
 from service.log import silent_log
-from service.secret_key import load_secret_key
+from service.secret_key import load_secret_keys
 from service.serving import local_url, open_socket, serving
 from service.settings import load_settings
 from service.simulator import Simulator, SimulatorOptions
@@ -66,7 +66,7 @@ async def staged(port: int, marks: Sequence[str]) -> AsyncIterator[Stage]:
         simulator = await stack.enter_async_context(Simulator(options))
         listener = stack.enter_context(_socket(port))
         key = await _halley(stack, folder, listener, simulator)
-        secret = derive_secret(load_secret_key(None, folder), DEFAULT_WORKSPACE)
+        secret = derive_secret(load_secret_keys(None, folder).current, DEFAULT_WORKSPACE)
         receiver = Receiver(secret, SystemClock())
         await receiver.start()
         stack.push_async_callback(receiver.stop)

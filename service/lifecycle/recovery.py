@@ -22,6 +22,14 @@ def watched_again_at(run: Run, now: float, pace: CompiledPace) -> float | None:
     return now + wait_s if age_s + wait_s <= _WATCHED_S else None
 
 
+def task_named_late(run: Run, task_id: str | None, now: float) -> Change | None:
+    """Take note of the task of a run that timed out before the answer to its submission came: it is watched now."""
+    if task_id is None or now - (run.finished_at or now) > _WATCHED_S:
+        return None
+    entry = Entry(at=now, kind="submission", detail={"task_id": task_id, "note": "answered after the deadline"})
+    return Change(run=msgspec.structs.replace(run, upstream_task_id=task_id, due_at=now), entries=(entry,))
+
+
 def looked_late(run: Run, reading: Reading, now: float, pace: CompiledPace) -> Change | None:
     """Apply what upstream says of a run after its deadline."""
     if run.state != "timed_out" or run.due_at is None:

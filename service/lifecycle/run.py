@@ -93,7 +93,13 @@ class RunError(Struct, frozen=True, kw_only=True):
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
-    """Where the run's events go: an opaque URL, the event types wanted, how its answers are understood."""
+    """Where the run's events go, and which of them.
+
+    Attributes:
+        url: An opaque URL; sealed, since whoever knows it can act as Halley (see `sealing`).
+        events: The types that are wanted.
+        profile: How its answers are understood.
+    """
 
     url: str
     events: tuple[EventType, ...] = END_EVENTS

@@ -15,7 +15,7 @@ from service.definitions.reader import Reading, seen_data
 from service.definitions.schema import ErrorCode
 from service.lifecycle.artifacts import numbered
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
-from service.lifecycle.recovery import called_back_late
+from service.lifecycle.recovery import called_back_late, task_named_late
 from service.lifecycle.run import Billed, Change, Entry, EventType, FlowState, Phase, Run, RunError, UpstreamRef
 from service.lifecycle.states import RunState, may_follow
 
@@ -97,10 +97,27 @@ class Following(Struct, frozen=True, kw_only=True):
     jitter: float
 
 
-def submission_ended(run: Run, outcome: SubmissionOutcome, now: float, following: Following) -> Change | None:
-    """Apply the outcome of a submission."""
-    if run.state != "submitting":
+def is_held(run: Run, claimed: Run) -> bool:
+    """Tell whether a claimed run is still leased to whoever claimed it: the end of a lease is its token."""
+    return run.due_at == claimed.due_at
+
+
+def submission_ended(
+    run: Run, outcome: SubmissionOutcome, now: float, following: Following, *, attempt: int
+) -> Change | None:
+    """Apply the outcome of a submission.
+
+    Args:
+        run: The run as it is now.
+        outcome: What became of it.
+        now: The present.
+        following: How its task is followed.
+        attempt: Which submission it was; one that has been given up meanwhile is told by `_told_late`.
+    """
+    if attempt != run.attempts or run.state not in ("submitting", "submit_unknown", "timed_out"):
         return None
+    if run.state != "submitting":
+        return _told_late(run, outcome, now, following)
     if isinstance(outcome, Accepted):
         return _accepted(run, outcome, now, following)
     if isinstance(outcome, Unknown):
@@ -110,6 +127,17 @@ def submission_ended(run: Run, outcome: SubmissionOutcome, now: float, following
     if outcome.error.retryable and now + wait_s < run.deadline_at:
         again = _replace(run, state="queued", due_at=now + wait_s)
         return _told(run, again, now, f"{reason}; again in {wait_s:.1f} s", event=False)
+    return _failed(run, outcome.error, now, phase="submit", billed="no", status=outcome.status)
+
+
+def _told_late(run: Run, outcome: SubmissionOutcome, now: float, following: Following) -> Change | None:
+    """Take up an answer that came after its submission had been given up, as when the process was frozen."""
+    if isinstance(outcome, Unknown) or run.submitted_at is None or run.upstream_task_id is not None:
+        return None
+    if run.state == "timed_out":
+        return task_named_late(run, outcome.reading.task_id, now) if isinstance(outcome, Accepted) else None
+    if isinstance(outcome, Accepted):
+        return _accepted(_replace(run, error=None), outcome, now, following)
     return _failed(run, outcome.error, now, phase="submit", billed="no", status=outcome.status)
 
 

@@ -69,7 +69,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """An event on its way to one URL, claimed for one attempt."""
+    """An event on its way to one URL, claimed for one attempt until `leased_until`."""
 
     id: str
     event_id: str
@@ -79,6 +79,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     url: str
     attempts: int
     body: bytes
+    leased_until: float
 
 
 class DeliveryResult(Struct, frozen=True, kw_only=True):
@@ -99,7 +100,7 @@ class KeyRecord(Struct, frozen=True, kw_only=True):
         workspace: Whose runs it sees and starts.
         hint: How the key begins.
         scope: `read` sees, `run` starts and cancels as well, `admin` may do everything.
-        nodes: Patterns of the nodes that it may run, such as `kling.*`; empty for all.
+        nodes: Patterns of the nodes that it may run, such as `text.*`; empty for all.
         runs_per_day: How many runs it may start in a day (UTC); None for any number.
         created_at: When it was made.
         revoked_at: When it was revoked.
@@ -155,6 +156,15 @@ class Store(Protocol):
     def listen(self, listener: Listener) -> None:
         """Call the listener with every committed change of a run."""
 
+    async def enroll(self) -> bool:
+        """Say that this process works from now on; returns whether it is the only one."""
+
+    async def beat(self) -> int:
+        """Say that this process lives; returns how many do. One that has not said so for 15 s is taken for dead."""
+
+    async def leave(self) -> None:
+        """Say that this process works no more."""
+
     async def start(
         self,
         change: Change,
@@ -191,10 +201,25 @@ class Store(Protocol):
     async def due_lanes(self, state: RunState, now: float) -> list[str]:
         """Return the lanes that have due runs in a state."""
 
+    async def resting(self, run_ids: Sequence[str]) -> list[str]:
+        """Return those of the runs that go on by themselves no more (see `Run.rests`)."""
+
     async def claim(
-        self, state: RunState, lane: str, now: float, limit: int, lease_s: float, nodes: Sequence[str] | None = None
+        self,
+        state: RunState,
+        lane: str,
+        now: float,
+        limit: int,
+        *,
+        lease_s: float,
+        ahead_s: float = 0.0,
+        nodes: Sequence[str] | None = None,
     ) -> list[Run]:
-        """Lease due runs for one look at each; of some nodes only, if they are named."""
+        """Lease due runs for one look at each: those due within `ahead_s`, of some nodes only, if they are named.
+
+        The due time of a returned run is the end of its lease, and a token: a run whose due time is another by now has
+        been leased to somebody else.
+        """
 
     async def wake(self, lane: str, task_id: str, now: float) -> int:
         """Make the runs of a lane due that wait for input to a task; returns how many there were."""
@@ -211,14 +236,23 @@ class Store(Protocol):
     async def expire(self, now: float, limit: int, decide: Decide) -> int:
         """Apply `decide` to runs past their deadline; returns how many there were."""
 
-    async def take_over(self, now: float, settle: Decide) -> int:
-        """Take up what a dead process left: settle its submissions, release its leases."""
+    async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
+        """Take up what dead processes left: settle their submissions, release their leases.
+
+        Args:
+            now: The present.
+            settle: Applied to each run that was being submitted.
+            is_alone: Nobody else works: every running run is looked at soon, as callbacks may have been missed.
+
+        Returns:
+            How many submissions were settled.
+        """
 
     async def claim_deliveries(self, now: float, limit: int, lease_s: float) -> list[Delivery]:
         """Lease due deliveries for one attempt each."""
 
     async def finish_delivery(self, delivery: Delivery, result: DeliveryResult) -> None:
-        """Write what became of an attempt."""
+        """Write what became of an attempt, unless another has been begun meanwhile; what was delivered stays so."""
 
     async def add_key(self, record: KeyRecord, key_hash: str) -> bool:
         """Keep an API key's hash; False when the name is taken."""
@@ -268,3 +302,6 @@ class Store(Protocol):
 
     async def forget_keys(self, now: float, limit: int) -> int:
         """Delete idempotency keys that hold no more; returns how many there were."""
+
+    async def stray_rows(self) -> dict[str, int]:
+        """Count rows whose counterpart is missing, by what they are."""

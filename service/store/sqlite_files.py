@@ -13,16 +13,9 @@ from msgspec import Struct
 
 from service.clock import isoformat
 from service.errors import StoreError
-from service.store.queries import load_migrations, load_queries
+from service.store.queries import STRAY, load_migrations, load_queries
 
 _BUSY_TIMEOUT_S = 30.0
-_CHECKS = (
-    "runs_without_input",
-    "inputs_without_run",
-    "events_without_run",
-    "deliveries_without_event",
-    "keys_without_run",
-)
 
 
 class Findings(Struct, frozen=True, kw_only=True):
@@ -116,7 +109,7 @@ def check(database: Path) -> Findings:
     with _opened(database, "ro") as connection:
         connection.execute("BEGIN")
         faults = tuple(str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok")
-        stray = {} if faults else {name: _number(connection, sql[f"check_{name}"]) for name in _CHECKS}
+        stray = {} if faults else {name: _number(connection, sql[f"check_{name}"]) for name in STRAY}
         return Findings(schema=_number(connection, "PRAGMA user_version"), faults=faults, stray=stray)
 
 
@@ -180,7 +173,7 @@ def _require_whole(connection: sqlite3.Connection, source: Path) -> None:
 
 
 def _require_known(copy: Path, backup: Path) -> None:
-    newest = load_migrations("sqlite")[-1][0]
+    newest = load_migrations("sqlite")[-1].number
     with _opened(copy, "ro") as connection:
         schema = _number(connection, "PRAGMA user_version")
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}

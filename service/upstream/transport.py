@@ -20,6 +20,7 @@ from service.definitions.reader import RawBody
 from service.definitions.request import OutgoingRequest, address
 from service.errors import NotSent, SocketRefused, Unconfirmed
 from service.settings import Secret
+from service.upstream.masking import Mask
 
 _KEEPALIVE_S = 4.0  # shorter than servers', so that a paid request never meets a connection being closed
 _CONNECT_S = 5.0
@@ -63,8 +64,9 @@ class WireSocket:
         close_reason: What upstream said when it closed.
     """
 
-    def __init__(self, opened: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, opened: aiohttp.ClientWebSocketResponse, mask: Mask) -> None:
         self._opened = opened
+        self._mask = mask
         self.close_reason = ""
 
     @property
@@ -86,10 +88,12 @@ class WireSocket:
     async def receive(self) -> str | bytes | None:
         """Return the next message, or None when it is closed."""
         message = await self._opened.receive()
-        if message.type is aiohttp.WSMsgType.TEXT or message.type is aiohttp.WSMsgType.BINARY:
-            data: str | bytes = message.data
+        if message.type is aiohttp.WSMsgType.TEXT:
+            return self._mask.text(message.data)
+        if message.type is aiohttp.WSMsgType.BINARY:
+            data: bytes = message.data
             return data
-        self.close_reason = str(message.extra or "") if message.type is aiohttp.WSMsgType.CLOSE else ""
+        self.close_reason = self._mask.text(str(message.extra or "")) if message.type is aiohttp.WSMsgType.CLOSE else ""
         return None
 
     async def close(self, code: int, reason: str = "") -> None:
@@ -102,12 +106,13 @@ class Transport:
 
     Args:
         base_url: Without a trailing slash.
-        key: Sent as a bearer token to providers that want one.
+        key: Sent as a bearer token to providers that want one; taken out of whatever upstream says.
     """
 
     def __init__(self, base_url: str, key: Secret | None) -> None:
         self._base_url = base_url
         self._key = key
+        self._mask = Mask(key)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -145,7 +150,8 @@ class Transport:
             if keep is not None and _is_file(response, first):
                 kept = await keep(_chunks(first, response))
                 return WireAnswer(status=response.status, headers=headers, body=b"", kept=kept)
-            return WireAnswer(status=response.status, headers=headers, body=await _read(first, response))
+            body = self._mask.whole(await _read(first, response))
+            return WireAnswer(status=response.status, headers=headers, body=body)
 
     @contextlib.asynccontextmanager
     async def streaming(self, request: OutgoingRequest, *, timeout_s: float) -> AsyncIterator[WireStream]:
@@ -157,7 +163,7 @@ class Transport:
         """
         async with self._opened(request, timeout_s, "text/event-stream") as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            pieces = response.content.iter_any()
+            pieces = self._mask.pieces(response.content.iter_any())
             yield WireStream(status=response.status, headers=headers, pieces=pieces)
 
     @contextlib.asynccontextmanager
@@ -171,7 +177,7 @@ class Transport:
         """
         opened = await self._handshake(request, largest_message_bytes)
         try:
-            yield WireSocket(opened)
+            yield WireSocket(opened, self._mask)
         finally:
             await opened.close()
 

@@ -22,6 +22,7 @@ class ProviderBudget:
         self._tokens = budget.queries_per_s
         self._filled_at = now()
         self._paused_until = 0.0
+        self._sharers = 1
 
     @property
     def open_tasks(self) -> int | None:
@@ -32,13 +33,13 @@ class ProviderBudget:
         """Return how many requests may be started now."""
         if self._now() < self._paused_until:
             return 0
-        return max(self._limits.concurrency - self._in_flight, 0)
+        return max(max(self._limits.concurrency // self._sharers, 1) - self._in_flight, 0)
 
     def free_queries(self) -> int:
         """Return how many queries may be started now, within the rate as well."""
-        now = self._now()
-        gained = (now - self._filled_at) * self._limits.queries_per_s
-        self._tokens = min(self._tokens + max(gained, 0.0), max(self._limits.queries_per_s, 1.0))
+        now, per_s = self._now(), self._limits.queries_per_s / self._sharers
+        gained = (now - self._filled_at) * per_s
+        self._tokens = min(self._tokens + max(gained, 0.0), max(per_s, 1.0))
         self._filled_at = now
         return min(self.free(), int(self._tokens))
 
@@ -51,6 +52,10 @@ class ProviderBudget:
     def end(self) -> None:
         """Count a request as done."""
         self._in_flight -= 1
+
+    def share(self, sharers: int) -> None:
+        """Leave their part to other processes."""
+        self._sharers = max(sharers, 1)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for a while, since upstream said so; a wrong figure must not silence a lane for hours."""
@@ -69,10 +74,18 @@ class Budgets:
         self._providers = dict(providers)
         self._now = now
         self._lanes: dict[str, ProviderBudget] = {}
+        self._sharers = 1
+
+    def share(self, sharers: int) -> None:
+        """Leave their part to other processes: upstream knows one customer, not several processes."""
+        self._sharers = sharers
+        for budget in self._lanes.values():
+            budget.share(sharers)
 
     def of(self, lane: str) -> ProviderBudget:
         """Return a lane's budget; a provider whose definition has left gets the format's defaults."""
         if lane not in self._lanes:
             provider = self._providers.get(lane.rpartition(":")[2])
             self._lanes[lane] = ProviderBudget(provider.budget if provider else Budget(), self._now)
+            self._lanes[lane].share(self._sharers)
         return self._lanes[lane]

@@ -16,7 +16,7 @@ from service.definitions.schema import Pick, Step
 from service.errors import InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import Change, FlowState, Run
-from service.lifecycle.transitions import flow_advanced, flow_ended, flow_failed, queued
+from service.lifecycle.transitions import flow_advanced, flow_ended, flow_failed, is_held, queued
 from service.store.base import Idempotency
 from service.workers.desk import Desk
 
@@ -86,7 +86,7 @@ class Conductor:
         wait_s = node.pace.every_s if node else 60.0
 
         def decide(current: Run) -> Change | None:
-            return flow_advanced(current, flow, child, desk.clock.now(), wait_s)
+            return flow_advanced(current, flow, child, desk.clock.now(), wait_s) if is_held(current, run) else None
 
         await desk.store.change(run.id, decide)
 

@@ -5,7 +5,7 @@ from itertools import islice
 from service.definitions.catalog import CompiledNode
 from service.definitions.schema import AskMany
 from service.lifecycle.run import Change, Run
-from service.lifecycle.transitions import observed, unanswered
+from service.lifecycle.transitions import is_held, observed, unanswered
 from service.upstream.client import Asked
 from service.workers.conductor import Conductor
 from service.workers.desk import Desk
@@ -34,12 +34,15 @@ class Poller(LaneWorker):
     async def _claim(self, lane: str, limit: int) -> list[Run]:
         """Claim what is due; where one question asks about many, what is due within an interval is taken along."""
         desk, now = self._desk, self._desk.clock.now()
-        runs = await desk.store.claim(self.state, lane, now, limit, _LEASE_S)
+        runs = await desk.store.claim(self.state, lane, now, limit, lease_s=_LEASE_S)
         batch = desk.batches.get(lane.rpartition(":")[2])
         if batch is None or not any(run.node in batch.nodes for run in runs):
             return runs
         room = limit * batch.at_most - len(runs)
-        return runs + await desk.store.claim(self.state, lane, now + batch.ahead_s, room, _LEASE_S, batch.nodes)
+        more = await desk.store.claim(
+            self.state, lane, now, room, lease_s=_LEASE_S, ahead_s=batch.ahead_s, nodes=batch.nodes
+        )
+        return runs + more
 
     def _groups(self, runs: list[Run]) -> list[list[Run]]:
         groups: list[list[Run]] = []
@@ -86,10 +89,12 @@ class Poller(LaneWorker):
             desk.budgets.of(run.lane).pause(asked.retry_after_s)
         if not asked.reading.known_status:
             desk.log.warning("poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status)
-        await desk.store.change(run.id, lambda current: self._apply(current, node, asked))
+        await desk.store.change(run.id, lambda current: self._apply(current, run, node, asked))
 
-    def _apply(self, run: Run, node: CompiledNode, asked: Asked) -> Change | None:
+    def _apply(self, run: Run, claimed: Run, node: CompiledNode, asked: Asked) -> Change | None:
         desk, reading = self._desk, asked.reading
+        if not (reading.is_end or is_held(run, claimed)):
+            return None
         now, following = desk.clock.now(), desk.following(run, node)
         if reading.state is None and reading.error is not None:
             return unanswered(run, reading.error, now, following, asked.retry_after_s)

@@ -1,7 +1,7 @@
 """Looks for tasks of submissions whose outcome is unknown, where upstream can be asked by our own id."""
 
 from service.lifecycle.run import Change, Run
-from service.lifecycle.transitions import reconciled, unanswered, unreconcilable
+from service.lifecycle.transitions import is_held, reconciled, unanswered, unreconcilable
 from service.upstream.client import Asked
 from service.workers.lanes import LaneWorker
 
@@ -15,7 +15,7 @@ class Reconciler(LaneWorker):
     state = "submit_unknown"
 
     async def _claim(self, lane: str, limit: int) -> list[Run]:
-        return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, _LEASE_S)
+        return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, lease_s=_LEASE_S)
 
     async def _work(self, runs: list[Run]) -> None:
         (run,) = runs
@@ -23,10 +23,12 @@ class Reconciler(LaneWorker):
         if node is not None and run.upstream_path:
             client = desk.clients[run.mode]
             asked = await client.ask_by_external_id(node, run)
-        await desk.store.change(run.id, lambda current: self._apply(current, asked))
+        await desk.store.change(run.id, lambda current: self._apply(current, run, asked))
 
-    def _apply(self, run: Run, asked: Asked | None) -> Change | None:
+    def _apply(self, run: Run, claimed: Run, asked: Asked | None) -> Change | None:
         desk, now = self._desk, self._desk.clock.now()
+        if not is_held(run, claimed):
+            return None
         node = desk.node(run)
         if asked is None or node is None:
             return unreconcilable(run, now)

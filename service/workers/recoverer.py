@@ -3,6 +3,7 @@
 from service.definitions.reader import Reading
 from service.lifecycle.recovery import looked_late
 from service.lifecycle.run import Change, Run
+from service.lifecycle.transitions import is_held
 from service.workers.lanes import LaneWorker
 
 _LEASE_S = 60.0
@@ -15,7 +16,7 @@ class Recoverer(LaneWorker):
     state = "timed_out"
 
     async def _claim(self, lane: str, limit: int) -> list[Run]:
-        return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, _LEASE_S)
+        return await self._desk.store.claim(self.state, lane, self._desk.clock.now(), limit, lease_s=_LEASE_S)
 
     async def _work(self, runs: list[Run]) -> None:
         (run,) = runs
@@ -26,7 +27,8 @@ class Recoverer(LaneWorker):
         reading = asked.reading if asked else Reading()
 
         def decide(current: Run) -> Change | None:
-            return looked_late(current, reading, desk.clock.now(), node.pace)
+            is_told = reading.is_end or is_held(current, run)
+            return looked_late(current, reading, desk.clock.now(), node.pace) if is_told else None
 
         change = await desk.store.change(run.id, decide)
         if change is not None and change.events:

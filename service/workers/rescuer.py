@@ -1,4 +1,4 @@
-"""Ends runs whose deadline has passed, and takes up at start what a dead process left."""
+"""Ends runs whose deadline has passed, says that this process lives, and takes up what dead ones left."""
 
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import expired, interrupted
@@ -23,9 +23,18 @@ class Rescuer:
         count = await self._desk.store.expire(now, _BATCH, lambda run: expired(run, now))
         return count == _BATCH
 
-    async def take_over(self) -> None:
-        """Settle submissions that nobody saw the end of, and make every leased run due."""
-        count = await self._desk.store.take_over(self._desk.clock.now(), self._settle)
+    async def enroll(self) -> None:
+        """Begin to work: what was under way when nobody did is taken up at once."""
+        await self._take_over(is_alone=await self._desk.store.enroll())
+
+    async def beat(self) -> bool:
+        """Say that this process lives, and share budgets and the work of the dead with those that do."""
+        self._desk.budgets.share(await self._desk.store.beat())
+        await self._take_over(is_alone=False)
+        return False
+
+    async def _take_over(self, *, is_alone: bool) -> None:
+        count = await self._desk.store.take_over(self._desk.clock.now(), self._settle, is_alone=is_alone)
         if count:
             self._desk.log.warning("rescue.submissions_settled", count=count)
 

@@ -16,10 +16,13 @@ _REASON = "the database was restored from a backup; whether the run had been sen
 async def settle_restored(store: Store, clock: Clock) -> int:
     """Make every run that waited to be sent, or was being sent, `submit_unknown`; returns how many there were."""
     now, settled = clock.now(), 0
+    await store.enroll()
     for lane in await store.due_lanes("queued", math.inf):
         while lost := await store.claim_submissions(lane, math.inf, _BATCH, lambda run: _lost(run, now)):
             settled += len(lost)
-    return settled + await store.take_over(now, lambda run: interrupted(run, now))
+    settled += await store.take_over(now, lambda run: interrupted(run, now), is_alone=True)
+    await store.leave()
+    return settled
 
 
 def _lost(run: Run, now: float) -> Change | None:

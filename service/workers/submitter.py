@@ -1,8 +1,10 @@
 """Sends queued runs upstream, once each: `submitting` is committed before the first byte leaves."""
 
+import asyncio
 from typing import Any
 
 from service.definitions.catalog import CompiledNode
+from service.errors import StoreError
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import (
     Accepted,
@@ -13,9 +15,11 @@ from service.lifecycle.transitions import (
     submission_ended,
     undefined,
 )
+from service.store.base import Decide
 from service.workers.lanes import LaneWorker
 
 _CROWDED = ("rate_limited", "upstream_busy")
+_KEEP_AGAIN_S = 0.5
 _CROWDED_PAUSE_S = 1.0  # others of the lane would meet the same refusal
 
 
@@ -48,11 +52,22 @@ class Submitter(LaneWorker):
         if isinstance(outcome, Refused) and outcome.error.code in _CROWDED:
             desk.budgets.of(run.lane).pause(outcome.retry_after_s or _CROWDED_PAUSE_S)
         following, now = desk.following(run, node), desk.clock.now()
-        await desk.store.change(run.id, lambda current: submission_ended(current, outcome, now, following))
+        await self._keep(run, lambda current: submission_ended(current, outcome, now, following, attempt=run.attempts))
         if isinstance(outcome, Accepted) and node.node.continues:
             await desk.store.wake(run.lane, str(inputs.get(node.node.continues, "")), now)
             desk.ring("poll")
         self._tell(run, outcome)
+
+    async def _keep(self, run: Run, decide: Decide) -> None:
+        """Write what became of a submission, however long the database is away or full: nobody else knows it."""
+        while True:
+            try:
+                await self._desk.store.change(run.id, decide)
+            except StoreError as exc:
+                self._desk.log.warning("submission.not_kept", run=run.id, error=str(exc), again_in_s=_KEEP_AGAIN_S)
+                await asyncio.sleep(_KEEP_AGAIN_S)
+            else:
+                return
 
     async def _outcome(self, run: Run, node: CompiledNode, inputs: dict[str, Any]) -> SubmissionOutcome:
         desk, listener = self._desk, self._desk.live.of(run.id)

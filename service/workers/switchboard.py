@@ -6,7 +6,7 @@ A hint only: the store is the truth, and whoever waits also looks there.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from service.lifecycle.run import Change
 from service.workers.sweep import Sweep
@@ -18,6 +18,16 @@ class Switchboard:
     def __init__(self) -> None:
         self._waiters: dict[str, set[Callable[[], None]]] = defaultdict(set)
         self._sweeps: dict[str, Sweep] = {}
+
+    async def watch(self, resting: Callable[[Sequence[str]], Awaitable[list[str]]]) -> bool:
+        """Wake who waits for a run that another process ended."""
+        for run_id in await resting(list(self._waiters)) if self._waiters else ():
+            self._wake(run_id)
+        return False
+
+    def _wake(self, run_id: str) -> None:
+        for wake in tuple(self._waiters.get(run_id, ())):
+            wake()
 
     def connect(self, sweep: Sweep) -> None:
         """Make a sweep known by its name."""
@@ -44,8 +54,7 @@ class Switchboard:
         elif run.state == "submit_unknown":
             self.ring("reconcile")
         if run.rests:
-            for wake in self._waiters.get(run.id, ()):
-                wake()
+            self._wake(run.id)
 
     async def wait(self, run_id: str, timeout_s: float) -> None:
         """Return when the run has ended (or nobody can tell its outcome), or after the time."""

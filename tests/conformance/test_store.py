@@ -1,10 +1,13 @@
-"""What every store must do. It runs over SQLite; another engine joins by one more fixture parameter."""
+"""What every store must do, over SQLite and over PostgreSQL alike; what only one of them can do stands at the end."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -12,8 +15,11 @@ from service.errors import StoreError
 from service.lifecycle import transitions as rules
 from service.lifecycle.run import Change, Entry, Run, Webhook
 from service.lifecycle.transitions import queued
-from service.store.base import DeliveryResult, Idempotency, KeyRecord, RunFilter, Store
-from service.store.sqlite import SqliteStore
+from service.settings import Secret
+from service.store.base import Allowance, DeliveryResult, Idempotency, KeyRecord, RunFilter, Store
+from service.store.opening import store_of
+from service.store.sql_store import SqlStore
+from tests.fakes.postgres import PostgresServer
 from tests.unit.lifecycle.test_transitions import a_run
 
 
@@ -34,10 +40,19 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Secret:
+    """A database that nobody has opened yet."""
+    if request.param == "sqlite":
+        return tmp_path / "halley.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return Secret(await server.database())
+
+
 @pytest.fixture
-async def store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
+async def store(database: Path | Secret, clock: ManualClock) -> AsyncIterator[SqlStore]:
     """An open, empty store."""
-    opened = SqliteStore(tmp_path / "halley.db", clock)
+    opened = store_of(database, clock)
     await opened.open()
     yield opened
     await opened.close()
@@ -110,7 +125,7 @@ async def test_due_runs_are_claimed_once_until_their_lease_ends(store: Store) ->
         await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
         outcome = rules.Accepted(reading=rules.Reading(task_id="t", state="queued"), path="/p")
         following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
-        await store.change(run.id, lambda r, o=outcome, f=following: rules.submission_ended(r, o, 100.0, f))
+        await store.change(run.id, lambda r, o=outcome, f=following: rules.submission_ended(r, o, 100.0, f, attempt=1))
 
     assert sorted(await store.due_lanes("running", 1000.0)) == ["a", "b"]
     first = await store.claim("running", "a", 1000.0, 10, lease_s=60)
@@ -130,7 +145,7 @@ async def test_news_without_a_result_leave_leases_and_wake_ups_alone(store: Stor
         reading = rules.Reading(task_id=f"t{number}", state="running", awaits_input=awaits_input)
         outcome = rules.Accepted(reading=reading, path="/p")
         following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
-        await store.change(run.id, lambda r, o=outcome, f=following: rules.submission_ended(r, o, 100.0, f))
+        await store.change(run.id, lambda r, o=outcome, f=following: rules.submission_ended(r, o, 100.0, f, attempt=1))
     leased = await store.claim("running", run.lane, 1000.0, 10, lease_s=60)
     assert await store.wake(run.lane, "t1", 1000.0) == 1
 
@@ -155,9 +170,9 @@ async def test_submissions_are_claimed_in_order_and_within_the_limit(store: Stor
     assert {run.state for run in claimed} == {"submitting"}
 
 
-async def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, clock: ManualClock) -> None:
+async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, clock: ManualClock) -> None:
     """Submissions without an outcome become `submit_unknown`, leased rows are due at once."""
-    before = SqliteStore(tmp_path / "halley.db", clock)
+    before = store_of(database, clock)
     await before.open()
     run = await put(before, numbered(1))
     await before.change(run.id, lambda r: rules.submission_begun(r, 100.0))
@@ -165,9 +180,10 @@ async def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, clock: Man
     assert len(await before.claim_deliveries(100.0, 10, lease_s=3600)) == 1
     await before.close()
 
-    after = SqliteStore(tmp_path / "halley.db", clock)
+    after = store_of(database, clock)
     await after.open()
-    settled = await after.take_over(120.0, lambda r: rules.interrupted(r, 120.0))
+    is_alone = await after.enroll()
+    settled = await after.take_over(120.0, lambda r: rules.interrupted(r, 120.0), is_alone=is_alone)
     left = await after.run(run.id)
     untouched = await after.run(other.id)
     deliveries = await after.claim_deliveries(120.0, 10, lease_s=60)
@@ -178,6 +194,97 @@ async def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, clock: Man
     assert left.state == "submit_unknown"
     assert untouched == other
     assert len(deliveries) == 1
+
+
+@pytest.fixture
+async def pair(postgres: PostgresServer, clock: ManualClock) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
+    """One PostgreSQL database, opened by two processes."""
+    url = Secret(await postgres.database())
+    one, other = store_of(url, clock), store_of(url, clock)
+    await one.open()
+    await other.open()
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+async def test_news_of_another_process_leave_a_submission_whose_it_is(pair: tuple[SqlStore, SqlStore]) -> None:
+    """A callback taken in by one process does not hide that the one that submits is dead."""
+    store, other = pair
+    await other.enroll()
+    run = await put(store, numbered(1))
+    await store.change(run.id, lambda r: rules.submission_begun(r, 100.0))
+    early = rules.Reading(task_id="t", state="running")
+
+    await other.record_callback(run.id, b"{}", 101.0, lambda r: rules.hinted(r, early, 101.0, min_interval_s=1))
+    settled = await other.take_over(120.0, lambda r: rules.interrupted(r, 120.0), is_alone=False)
+
+    assert settled == 1
+
+
+async def test_two_processes_never_claim_the_same(pair: tuple[SqlStore, SqlStore]) -> None:
+    """Runs and deliveries that are due go to one of those who ask at the same time."""
+    store, other = pair
+    for number in range(40):
+        await put(store, numbered(number, webhook=Webhook(url="https://x", events=("run.queued",))))
+
+    submissions = await asyncio.gather(
+        *(
+            each.claim_submissions("p", 102.0, 7, lambda run: rules.submission_begun(run, 102.0))
+            for each in (store, other) * 5
+        )
+    )
+    deliveries = await asyncio.gather(*(each.claim_deliveries(102.0, 7, 60) for each in (store, other) * 5))
+
+    for claims in (submissions, deliveries):
+        ids = [claimed.id for claim in claims for claimed in claim]
+        assert len(ids) == len(set(ids)) == 40
+
+
+async def test_changes_of_one_run_by_two_processes_are_all_made(pair: tuple[SqlStore, SqlStore]) -> None:
+    """Each decision is made on the run as the one before left it, whoever made that one."""
+    run = await put(pair[0], numbered(1))
+
+    def add(current: Run) -> Change:
+        return Change(run=msgspec.structs.replace(current, looks=current.looks + 1))
+
+    await asyncio.gather(*(each.change(run.id, add) for each in pair * 20))
+
+    counted = await pair[0].run(run.id)
+    assert counted is not None
+    assert counted.looks == 40
+
+
+async def test_a_key_starts_no_more_than_it_may_in_a_day(store: Store, clock: ManualClock) -> None:
+    """Starts at once are counted one by one; a repeated start costs nothing, another day and another key are free."""
+    three = Allowance(key_id="key_1", runs_per_day=3)
+    key = Idempotency(scope="k", key="order-42", fingerprint="f")
+    first = await store.start(queued(numbered(0)), {}, key, three)
+    started = await asyncio.gather(*(store.start(queued(numbered(n)), {}, None, three) for n in range(1, 11)))
+    again = await store.start(queued(numbered(11)), {}, key, three)
+    other = await store.start(queued(numbered(12)), {}, None, Allowance(key_id="key_2", runs_per_day=3))
+    clock.time += DAY_S
+    tomorrow = await store.start(queued(numbered(13)), {}, None, three)
+
+    assert sorted(each.over_allowance for each in started) == [False] * 2 + [True] * 8
+    assert (first.over_allowance, again.replayed, again.over_allowance) == (False, True, False)
+    assert (other.over_allowance, tomorrow.over_allowance) == (False, False)
+    assert len(await store.runs(RunFilter(workspace="w"))) == 5
+
+
+async def test_a_finished_lease_changes_nothing_but_a_delivery(store: Store) -> None:
+    """Whoever lost a lease neither ends nor puts off what another has in hand; what it delivered is delivered."""
+    await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))
+    (frozen,) = await store.claim_deliveries(100.0, 10, 60)
+    (held,) = await store.claim_deliveries(161.0, 10, 60)
+    entry = Entry(at=100.0, kind="delivery", detail={})
+
+    await store.finish_delivery(frozen, DeliveryResult(state="failed", attempts=1, due_at=None, entry=entry))
+    (again,) = await store.claim_deliveries(222.0, 10, 60)
+    await store.finish_delivery(held, DeliveryResult(state="delivered", attempts=1, due_at=None, entry=entry))
+
+    assert again.id == held.id
+    assert await store.claim_deliveries(1e9, 10, 60) == []
 
 
 async def test_deliveries_end_or_wait_for_their_next_attempt(store: Store) -> None:
@@ -254,12 +361,26 @@ async def delivered(store: Store) -> None:
         await store.finish_delivery(delivery, DeliveryResult(state="delivered", attempts=1, due_at=None, entry=entry))
 
 
+async def everything(database: Path | Secret) -> list[str]:
+    """Return all that is kept, a text for each table."""
+    if isinstance(database, Path):
+        with contextlib.closing(sqlite3.connect(database)) as lite:
+            tables = [row[0] for row in lite.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            return [str(lite.execute(f"SELECT * FROM {table}").fetchall()) for table in tables]  # noqa: S608 - our own
+    connection: Any = await asyncpg.connect(database.reveal())
+    try:
+        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return [str([tuple(row) for row in await connection.fetch(f"SELECT * FROM {name}")]) for (name,) in names]  # noqa: S608
+    finally:
+        await connection.close()
+
+
 async def forgettable(store: Store, now: float = 100 * DAY_S) -> list[str]:
     """Return the ids of runs that may go, of those that ended more than 30 days ago."""
     return [run.id for run in await store.forgettable(now - 30 * DAY_S, now, "", 100)]
 
 
-async def test_a_forgotten_run_leaves_nothing(tmp_path: Path, store: Store) -> None:
+async def test_a_forgotten_run_leaves_nothing(database: Path | Secret, store: Store) -> None:
     """An old run goes with every row that is its own; its neighbour stays whole."""
     webhook = Webhook(url="https://x", events=("run.queued", "run.canceled"))
     old, young = [await ended(store, number, webhook=webhook) for number in (1, 2)]
@@ -276,11 +397,7 @@ async def test_a_forgotten_run_leaves_nothing(tmp_path: Path, store: Store) -> N
     assert (await store.run(old.id), await store.run_input(old.id), await store.timeline(old.id)) == (None, {}, [])
     assert set((await store.count_rows([old.id])).values()) == {0}
     assert await store.count_rows([young.id]) == before
-    connection = sqlite3.connect(tmp_path / "halley.db")
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    texts = [str(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in tables]  # noqa: S608 - our own
-    connection.close()
-    assert [text for text in texts if old.id in text] == []
+    assert [text for text in await everything(database) if old.id in text] == []
 
 
 async def test_old_runs_are_found_in_order_and_batch_by_batch(store: Store) -> None:
@@ -306,7 +423,7 @@ async def test_an_open_run_is_never_forgettable(store: Store) -> None:
     not_due = await forgettable(store)
     refused = rules.Refused(error=rules.ReadError(code="quota", message="no credit", retryable=False))
     following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
-    await store.change(flow.id, lambda current: rules.submission_ended(current, refused, 100.0, following))
+    await store.change(flow.id, lambda current: rules.submission_ended(current, refused, 100.0, following, attempt=1))
 
     assert begun is not None
     assert begun.run.due_at is None
@@ -320,7 +437,7 @@ async def test_a_watched_run_is_not_forgettable(store: Store) -> None:
     following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
     accepted = rules.Accepted(reading=rules.Reading(task_id="t", state="queued"), path="/p")
     await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
-    await store.change(run.id, lambda current: rules.submission_ended(current, accepted, 100.0, following))
+    await store.change(run.id, lambda current: rules.submission_ended(current, accepted, 100.0, following, attempt=1))
     await store.expire(run.deadline_at, 10, lambda current: rules.expired(current, run.deadline_at))
 
     watched = await forgettable(store)
@@ -362,15 +479,18 @@ async def test_an_idempotency_key_keeps_its_run_for_seven_days(store: Store, clo
     assert (counted, gone, await store.count_old_keys(held_until)) == (1, 1, 0)
 
 
-async def test_the_hot_queries_use_their_indexes(tmp_path: Path, store: Store) -> None:
+async def test_the_hot_queries_use_their_indexes(tmp_path: Path, clock: ManualClock) -> None:
     """Sweeps never scan the runs: due runs, deadlines and deliveries are found by index."""
+    store = store_of(tmp_path / "halley.db", clock)
+    await store.open()
+    await store.close()
     connection = sqlite3.connect(tmp_path / "halley.db")
     queries = {
         "runs_due": "SELECT doc FROM runs WHERE state = 'running' AND lane = 'p' AND due_at <= 1 ORDER BY due_at",
         "runs_deadline": "SELECT doc FROM runs WHERE deadline_at <= 1 ORDER BY deadline_at LIMIT 5",
         "deliveries_due": "SELECT id FROM deliveries WHERE due_at <= 1 ORDER BY due_at LIMIT 5",
         "deliveries_run": "SELECT id FROM deliveries WHERE run_id = 'r'",
-        "idempotency_age": "SELECT key FROM idempotency_keys WHERE created_at <= 1 ORDER BY created_at LIMIT 5",
+        "idempotency_expiry": "SELECT key FROM idempotency_keys WHERE expires_at <= 1 ORDER BY expires_at LIMIT 5",
     }
 
     for index, query in queries.items():
@@ -386,7 +506,7 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path, clock: Manual
     path.write_bytes(b"this is not a database" * 100)
 
     with pytest.raises(StoreError, match=r"halley\.db"):
-        await SqliteStore(path, clock).open()
+        await store_of(path, clock).open()
     assert path.read_bytes().startswith(b"this is not")
 
 
@@ -398,4 +518,4 @@ async def test_a_newer_database_is_refused(tmp_path: Path, clock: ManualClock) -
     connection.close()
 
     with pytest.raises(StoreError, match="newer"):
-        await SqliteStore(path, clock).open()
+        await store_of(path, clock).open()

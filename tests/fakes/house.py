@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from service.log import silent_log
 from service.settings import load_settings
 from service.simulator import Simulator, SimulatorOptions
 from service.simulator.callbacks import LoopbackResolver
+from tests.fakes.ports import free_port
+from tests.fakes.postgres import PostgresServer
 
 API_KEY = "test-key"
 QUICK = CompiledPace(first_s=0.1, every_s=0.1, growth=1.1, at_most_s=0.5, deadline_s=60, with_callback=50)
@@ -46,11 +47,23 @@ def quick_catalog(**pace: float) -> Catalog:
     return Catalog({name: msgspec.structs.replace(node, pace=words) for name, node in nodes.items()})
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class Databases:
+    """Where whole Halleys keep their runs: a file in their folder, or a database for each folder."""
+
+    def __init__(self) -> None:
+        self.server: PostgresServer | None = None
+        self._urls: dict[Path, str] = {}
+
+    async def environ(self, folder: Path) -> dict[str, str]:
+        """Return the settings that lead a Halley to its database."""
+        if self.server is None:
+            return {}
+        if folder not in self._urls:
+            self._urls[folder] = await self.server.database()
+        return {"HALLEY_DATABASE_URL": self._urls[folder]}
+
+
+DATABASES = Databases()
 
 
 class House:
@@ -118,6 +131,7 @@ async def house(
             "HALLEY_EGRESS_ALLOW": "127.0.0.0/8",
             "COMETAPI_KEY": "sk-canary-upstream-key",
             **({"HALLEY_PUBLIC_URL": url} if public else {}),
+            **await DATABASES.environ(folder),
             **(environ or {}),
         }
     )

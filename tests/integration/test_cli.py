@@ -38,7 +38,8 @@ from service.lifecycle.run import Artifact, Change, Run
 from service.lifecycle.transitions import queued
 from service.simulator import MARKS
 from service.store.base import RunFilter
-from service.store.sqlite import SqliteStore
+from service.store.opening import store_of
+from service.store.sql_store import SqlStore
 from tests.unit.lifecycle.test_transitions import a_run
 
 Json = dict[str, Any]
@@ -436,7 +437,7 @@ def test_the_database_is_upgraded_only_while_nobody_serves_it(halley: Halley, se
 # -- care of the database
 
 DAY_S = 86400.0
-Stored = Callable[[SqliteStore], Awaitable[Any]]
+Stored = Callable[[SqlStore], Awaitable[Any]]
 
 
 class Past:
@@ -456,7 +457,7 @@ def with_store(environ: Mapping[str, str], work: Stored, days_ago: float = 0.0) 
     folder.mkdir(parents=True, exist_ok=True)
 
     async def run() -> Any:
-        store = SqliteStore(folder / "halley.db", Past(days_ago))
+        store = store_of(folder / "halley.db", Past(days_ago))
         await store.open()
         try:
             return await work(store)
@@ -488,7 +489,7 @@ def fill(environ: Mapping[str, str], runs: list[Run], days_ago: float) -> None:
         kept = Artifact(id=artifact_id(run.id, 0), kind="image", role="output", index=0, url=None, stored=True)
         return msgspec.structs.replace(change, run=msgspec.structs.replace(change.run, artifacts=(kept,)))
 
-    async def work(store: SqliteStore) -> None:
+    async def work(store: SqlStore) -> None:
         vault = FolderVault(Path(environ["HALLEY_DATA_DIR"]) / "artifacts")
         await vault.open()
         await vault.keep(artifact_id(runs[0].id, 0), b"bytes", limit_bytes=100)
@@ -502,7 +503,7 @@ def fill(environ: Mapping[str, str], runs: list[Run], days_ago: float) -> None:
 def ids_in(environ: Mapping[str, str]) -> set[str]:
     """Return the ids of all runs in a data folder that nobody serves."""
 
-    async def work(store: SqliteStore) -> set[str]:
+    async def work(store: SqlStore) -> set[str]:
         return {run.id for run in await store.runs(RunFilter(workspace="default", limit=10_000))}
 
     return set(with_store(environ, work))

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 
 from service.app import Tuning
 from service.delivery.signer import derive_secret
-from service.secret_key import load_secret_key
+from service.secret_key import load_secret_keys
 from service.simulator import Simulator
 from tests.fakes.house import House, house, quick_catalog
 from tests.fakes.receiver import Receiver
@@ -17,7 +17,7 @@ T2V = "kling.text_to_video"
 
 def secret_of(folder: Path) -> str:
     """Return the signing secret that a receiver of the default workspace has."""
-    return derive_secret(load_secret_key(None, folder), "default")
+    return derive_secret(load_secret_keys(None, folder).current, "default")
 
 
 async def test_the_end_of_a_run_is_posted_signed(halley: House, receiver: Receiver, tmp_path: Path) -> None:

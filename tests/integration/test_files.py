@@ -148,16 +148,16 @@ async def test_workspaces_do_not_see_each_others_files(halley: House) -> None:
 
     assert {answer.status_code for answer in (*seen, *used)} == {404}
     assert used[0].json()["errors"][0]["pointer"] == "/image"
-    assert [deleted.status_code, without_key.status_code, still.status_code] == [204, 401, 200]
+    assert [deleted.status_code, without_key.status_code, still.status_code] == [404, 401, 200]
 
 
 async def test_deleting_takes_the_bytes_too(halley: House) -> None:
-    """Deleted once or twice, the upload, its bytes and its link are gone."""
+    """Deleted once, the upload, its bytes and its link are gone; the second time there is nothing to delete."""
     record = await upload(halley)
     answers = [await halley.client.delete(f"/v1/files/{record['id']}") for _ in range(2)]
     after = [await halley.client.get(url) for url in (f"/v1/files/{record['id']}", record["url"])]
 
-    assert [answer.status_code for answer in answers] == [204, 204]
+    assert [answer.status_code for answer in answers] == [204, 404]
     assert [answer.status_code for answer in after] == [404, 404]
     assert stored_files(halley) == []
 
@@ -227,7 +227,7 @@ async def test_active_content_runs_nothing(halley: House, data: bytes, mime: str
     answer = await halley.client.get(record["url"])
 
     assert answer.headers["content-type"] == mime
-    assert answer.headers["content-security-policy"] == "sandbox"
+    assert "sandbox" in answer.headers["content-security-policy"].split("; ")
 
 
 async def test_lists_of_objects_beside_a_file_are_no_matter(halley: House) -> None:

@@ -23,7 +23,9 @@ from service.egress import EgressGuard, parse_networks
 from service.errors import InvalidInput, MediaUnavailable, NotFound
 from service.lifecycle.artifacts import artifact_id, numbered
 from service.lifecycle.transitions import queued
-from service.store.sqlite import SqliteStore
+from service.secret_key import SecretKeys
+from service.store.opening import store_of
+from service.store.sql_store import SqlStore
 from tests.integration.test_fetch import Names, Site, site
 from tests.integration.test_http import png
 from tests.unit.definitions.conftest import DIALECT, NODE, PROVIDER
@@ -52,7 +54,7 @@ class Workshop(Struct, frozen=True):
     folder: Path
     vault: FolderVault
     files: Files
-    store: SqliteStore
+    store: SqlStore
     materials: Materials
     fetcher: Fetcher
 
@@ -95,12 +97,12 @@ class Workshop(Struct, frozen=True):
 async def opened(folder: Path, public_url: str | None) -> AsyncIterator[Workshop]:
     """Open everything in a folder."""
     vault, clock = FolderVault(folder / "artifacts"), ManualClock()
-    store = SqliteStore(folder / "halley.db", clock)
+    store = store_of(folder / "halley.db", clock)
     await vault.open()
     await store.open()
     files = Files(vault, store, clock)
     async with Fetcher(EgressGuard(parse_networks("127.0.0.0/8")), vault, resolver=Names()) as fetcher:
-        links = Links(b"k" * 32)
+        links = Links(SecretKeys(all=(b"k" * 32,)))
         materials = Materials(vault, fetcher, store, files=files, links=links, public_url=public_url, clock=clock)
         yield Workshop(folder, vault, files, store, materials, fetcher)
     await store.close()

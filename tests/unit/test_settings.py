@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import SettingsError
-from service.secret_key import load_secret_key
+from service.secret_key import load_secret_keys
 from service.settings import Secret, _Texts, load_settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -71,10 +71,10 @@ def test_every_setting_is_documented() -> None:
 
 def test_the_secret_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
     """The first start makes a key file that only its owner may read; later starts use it."""
-    first = load_secret_key(None, tmp_path)
+    first = load_secret_keys(None, tmp_path)
 
-    assert load_secret_key(None, tmp_path) == first
-    assert len(first) == 32
+    assert load_secret_keys(None, tmp_path) == first
+    assert len(first.current) == 32
     assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
 
 
@@ -82,4 +82,4 @@ def test_the_secret_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
 def test_a_weak_secret_key_is_refused(tmp_path: Path, text: str) -> None:
     """A key that is too short to be safe is named."""
     with pytest.raises(SettingsError, match="HALLEY_SECRET_KEY"):
-        load_secret_key(Secret(text), tmp_path)
+        load_secret_keys(Secret(text), tmp_path)

@@ -8,6 +8,7 @@ from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
 from service.api.parameters import LIST, START
 from service.api.problems import PROBLEM_MEDIA_TYPE
+from service.api.scopes import ACCESS
 from service.definitions.catalog import Catalog
 from service.definitions.json_schema import field_schema
 from service.definitions.schema import Field
@@ -20,7 +21,10 @@ _WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
 _PROBLEMS = {
     400: ("BadRequest", "The request cannot be read."),
     401: ("Unauthorized", "No API key was sent, or one that is unknown or revoked."),
-    403: ("Forbidden", "The link is expired, or was not made by this Halley."),
+    403: (
+        "Forbidden",
+        "The API key is valid, but not for this; or the link is expired, or was not made by this Halley.",
+    ),
     404: ("NotFound", "There is no such thing for this caller."),
     409: ("Conflict", "The present state of the run or of the service forbids it."),
     413: ("TooLarge", "The body is larger than the route takes."),
@@ -30,6 +34,10 @@ _PROBLEMS = {
         "InvalidInput",
         "Something is missing, unknown or out of its limits; `errors` has an entry per fault.",
     ),
+    429: (
+        "TooMany",
+        "The API key has started all its runs of today, or too many wrong keys, links or callbacks came from there.",
+    ),
     503: ("Unavailable", "The database cannot do its work; nothing was started, try again in a moment."),
 }
 _LOCATION = {"description": "URL of the run, in the body `status_url`.", "schema": {"type": "string"}}
@@ -37,8 +45,9 @@ _RETRY_AFTER = {
     "description": "When to ask again, in seconds; in a run `poll_after_s`.",
     "schema": {"type": "integer", "minimum": 1},
 }
+_WHEN_AGAIN = {"description": "When to try again, in seconds.", "schema": {"type": "integer", "minimum": 1}}
 _REPLAYED = {
-    "description": "The same request was sent before with this key; this is the run of that time.",
+    "description": "The same request was sent before, with this key or within `dedupe`; this is the run of that time.",
     "schema": {"type": "string", "enum": ["true"]},
 }
 _EVENTS = {
@@ -67,6 +76,12 @@ def list_name(name: str) -> str:
 def problem_refs(*statuses: int) -> dict[str, Any]:
     """Refer to the error answers of these statuses."""
     return {str(status): ref("responses", _PROBLEMS[status][0]) for status in statuses}
+
+
+def scope_note(route: str) -> str:
+    """Say which scope a route needs, where not every key will do."""
+    access = ACCESS[route]
+    return f"Needs an API key of the scope `{access}`." if access in ("run", "admin") else ""
 
 
 def json_content(schema: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -184,7 +199,11 @@ def _links() -> dict[str, Any]:
 
 
 def _problem(status: int, about: str) -> dict[str, Any]:
-    headers = {401: {"WWW-Authenticate": _CHALLENGE}, 503: {"Retry-After": _RETRY_AFTER}}
+    headers = {
+        401: {"WWW-Authenticate": _CHALLENGE},
+        429: {"Retry-After": _WHEN_AGAIN},
+        503: {"Retry-After": _RETRY_AFTER},
+    }
     return {
         "description": about,
         **({"headers": headers[status]} if status in headers else {}),

@@ -17,6 +17,9 @@ Halley turns AI generations into workflow steps: every node starts a generation,
 A start answers 202 with the run, or 200 when the run ended within `wait`. What stands in a header stands in the body
 too. Numbers and booleans of an input may be sent as text. Errors are `application/problem+json` (RFC 9457). Every
 answer carries `X-Request-Id`.
+
+An API key sees its workspace alone. Its scope says what it may do there: `read` sees, `run` starts, cancels and uploads
+as well, `admin` may do everything. A key may be for some nodes only, and for so many runs a day.
 """
 _TAGS = {
     "nodes": "The catalogue.",

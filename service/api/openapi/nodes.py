@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from service.api.openapi.components import json_content, problem_refs, ref
+from service.api.openapi.components import json_content, problem_refs, ref, scope_note
 from service.api.openapi.schemas import schema_ref
 from service.api.openapi.texts import with_texts
 from service.api.parameters import START
 from service.definitions.catalog import CompiledNode
 from service.errors import InvalidInput
 
+_START = "POST /v1/nodes/{node}/runs"
 _BODY = (
     "The node's input. The same fields may be sent as `application/x-www-form-urlencoded` or "
     "`multipart/form-data`: numbers, lists and objects as text, files as uploads."
@@ -18,7 +19,9 @@ _OPTIONS = (
     "`Halley-Webhook-Url`, where it needs no encoding.\n\n"
     # Told in words: no schema can say that a key is good for one request only, and generators would repeat it.
     "The header `Idempotency-Key` (1 to 255 visible ASCII characters, bare or in quotes) makes a repeated start the "
-    "same start for 7 days; the same key with another request is refused with 422."
+    "same start for 7 days; the same key with another request is refused with 422. Tools that cannot set a header say "
+    "`dedupe=300`: then the same node with the same input and `mode` is the same start for so many seconds, whatever "
+    "else the request says. Where both are given, the key alone counts."
 )
 
 
@@ -58,7 +61,7 @@ def node_operation(node: CompiledNode) -> dict[str, Any]:
         "responses": {
             "200": ref("responses", "Ended"),
             "202": ref("responses", "Started"),
-            **problem_refs(400, 401, 404, 409, 413, 415, 422, 503),
+            **problem_refs(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
         },
         "callbacks": {"events": ref("callbacks", "RunEvents")},
         **({"deprecated": True} if node.node.withdrawn else {}),
@@ -75,7 +78,7 @@ def _description(node: CompiledNode) -> str:
         newer,
         waits,
     )
-    return "\n\n".join(part for part in (*parts, _OPTIONS) if part)
+    return "\n\n".join(part for part in (*parts, _OPTIONS, scope_note(_START)) if part)
 
 
 def _may_be_empty(node: CompiledNode) -> bool:

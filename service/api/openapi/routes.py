@@ -5,10 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.api.openapi.components import json_content, list_name, problem_refs, ref
+from service.api.openapi.components import json_content, list_name, problem_refs, ref, scope_note
 from service.api.openapi.schemas import schema_ref
 from service.api.parameters import LIST
 from service.api.runs import ADOPT
+from service.api.scopes import ACCESS, Access
 from service.definitions.json_schema import object_schema
 
 _OF_FILES = ("show_file", "delete_file")
@@ -26,8 +27,7 @@ class Route(Struct, frozen=True, kw_only=True):
         gives: Schema of the good answer; None for a started run.
         takes: References to parameters.
         body: Request body.
-        errors: Error answers that can occur.
-        needs_key: Whether an API key is needed.
+        errors: Error answers that can occur, besides those that every key may get.
         answers: The good answers, where they are no JSON of status 200.
     """
 
@@ -40,7 +40,6 @@ class Route(Struct, frozen=True, kw_only=True):
     takes: tuple[str, ...] = ()
     body: dict[str, Any] | None = None
     errors: tuple[int, ...] = ()
-    needs_key: bool = True
     answers: dict[str, Any] | None = None
 
 
@@ -81,6 +80,13 @@ _SENT: dict[str, dict[str, Any]] = {
     "304": {"description": "They are what `If-None-Match` names."},
 }
 _MOVE_ERRORS = (400, 401, 404, 409, 503)
+_KEY_ERRORS: dict[Access, tuple[int, ...]] = {
+    "public": (),
+    "link": (403, 429),
+    "read": (429,),
+    "run": (403, 429),
+    "admin": (403, 429),
+}
 
 
 def routes() -> tuple[Route, ...]:
@@ -217,7 +223,6 @@ def _files() -> tuple[Route, ...]:
             id="delete_file",
             tag="files",
             summary="Delete an upload",
-            about="Doing it again changes nothing.",
             gives=None,
             takes=("file_id",),
             answers={"204": {"description": "It is gone."}},
@@ -241,13 +246,13 @@ def _artifacts() -> tuple[Route, ...]:
             errors=errors,
         )
         for method, name, summary, answers, errors in (
-            ("GET", "send_artifact", "Give the bytes of an artifact or upload", _SENT, (400, 401, 403, 404, 416, 503)),
+            ("GET", "send_artifact", "Give the bytes of an artifact or upload", _SENT, (400, 401, 404, 416, 503)),
             (
                 "HEAD",
                 "describe_artifact",
                 "Give only the headers of these bytes",
                 {status: {"description": each["description"]} for status, each in _SENT.items() if status != "206"},
-                (400, 401, 403, 404, 503),
+                (400, 401, 404, 503),
             ),
         )
     )
@@ -270,8 +275,7 @@ def _others() -> tuple[Route, ...]:
         gives=_RECEIVED,
         takes=("token",),
         body=_ANY_BODY,
-        errors=(400, 404, 413, 503),
-        needs_key=False,
+        errors=(400, 404, 413, 429, 503),
     )
     return (
         callback,
@@ -283,7 +287,6 @@ def _others() -> tuple[Route, ...]:
                 summary=summary,
                 gives=schema,
                 errors=errors,
-                needs_key=False,
             )
             for path, summary, schema, errors in table
         ),
@@ -292,15 +295,18 @@ def _others() -> tuple[Route, ...]:
 
 def operation(route: Route) -> dict[str, Any]:
     """Describe a row of the table."""
+    access = ACCESS[route.at]
+    about = " ".join(part for part in (route.about, scope_note(route.at)) if part)
+    errors = {*route.errors, *_KEY_ERRORS[access]}
     return {
         "operationId": route.id,
         "tags": [route.tag],
         "summary": route.summary,
-        **({"description": route.about} if route.about else {}),
+        **({"description": about} if about else {}),
         **({"parameters": [ref("parameters", name) for name in route.takes]} if route.takes else {}),
         **({"requestBody": route.body} if route.body else {}),
-        "responses": {**_good(route), **problem_refs(*sorted(route.errors))},
-        **({} if route.needs_key else {"security": []}),
+        "responses": {**_good(route), **problem_refs(*sorted(errors))},
+        **({"security": []} if access == "public" else {}),
     }
 
 

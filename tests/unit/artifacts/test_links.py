@@ -6,10 +6,11 @@ import pytest
 
 from service.artifacts.links import DAY_S, EVENT_LIFE_S, Links
 from service.errors import Forbidden
+from service.secret_key import SecretKeys
 
 NAME = "art_01jd0000000000000000000000" + "00"
 NOW = 1_795_341_600.0
-LINKS = Links(b"k" * 32)
+LINKS = Links(SecretKeys(all=(b"k" * 32,)))
 
 
 def parts_of(url: str) -> tuple[str, str]:
@@ -48,7 +49,7 @@ def test_one_thing_keeps_its_link_for_a_while() -> None:
 def test_nothing_of_a_link_may_be_changed() -> None:
     """Another id, a later moment, another signature or another instance's key: refused."""
     expires, signature = parts_of(LINKS.sign(NAME, "https://h.example", NOW)[0])
-    foreign = parts_of(Links(b"x" * 32).sign(NAME, "https://h.example", NOW)[0])
+    foreign = parts_of(Links(SecretKeys(all=(b"x" * 32,))).sign(NAME, "https://h.example", NOW)[0])
     forged = [
         (NAME[:-1] + "1", expires, signature),
         (NAME, str(int(expires) + 1), signature),
@@ -67,6 +68,19 @@ def test_nothing_of_a_link_may_be_changed() -> None:
 
 def test_the_public_url_wins_over_the_address_that_was_used() -> None:
     """Links in events lead to where the outside reaches Halley."""
-    url, _ = Links(b"k" * 32, "https://public.example").sign(NAME, "http://127.0.0.1:2061", NOW)
+    url, _ = Links(SecretKeys(all=(b"k" * 32,)), "https://public.example").sign(NAME, "http://127.0.0.1:2061", NOW)
 
     assert url.startswith(f"https://public.example/v1/artifacts/{NAME}?")
+
+
+def test_links_of_an_old_key_are_good_and_new_ones_are_not_signed_with_it() -> None:
+    """After a rotation the links that are out stay good, and only until the old key is dropped."""
+    old, new = b"k" * 32, b"n" * 32
+    rotated = Links(SecretKeys(all=(new, old)))
+    url, _ = LINKS.sign(NAME, "https://h.example", NOW)
+    fresh, _ = rotated.sign(NAME, "https://h.example", NOW)
+
+    rotated.check(NAME, *parts_of(url), NOW)
+    Links(SecretKeys(all=(new,))).check(NAME, *parts_of(fresh), NOW)
+    with pytest.raises(Forbidden, match="not made by this"):
+        Links(SecretKeys(all=(new,))).check(NAME, *parts_of(url), NOW)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from service.delivery.signer import derive_secret, signed_headers
+from service.delivery.signer import derive_secret, derive_secrets, signed_headers
+from service.secret_key import SecretKeys
 
 SECRET = derive_secret(b"a master key of thirty-two bytes", "default")
 BODY = '{"id":"evt_1","text":"Grüße, 世界"}'.encode()
@@ -15,7 +16,7 @@ BODY = '{"id":"evt_1","text":"Grüße, 世界"}'.encode()
 
 def test_a_receiver_can_verify_the_headers():
     """The public library accepts the headers together with the body."""
-    headers = signed_headers(SECRET, "evt_1", datetime.now(UTC), BODY)
+    headers = signed_headers((SECRET,), "evt_1", datetime.now(UTC), BODY)
 
     assert Webhook(SECRET).verify(BODY, headers) == json.loads(BODY)
 
@@ -24,7 +25,7 @@ def test_the_headers_are_those_of_the_standard():
     """Exactly the three headers of the standard and the content type go out."""
     moment = datetime(2026, 11, 22, 10, 0, 0, 999_999, UTC)
 
-    headers = signed_headers(SECRET, "evt_1", moment, BODY)
+    headers = signed_headers((SECRET,), "evt_1", moment, BODY)
 
     assert headers.keys() == {"webhook-id", "webhook-timestamp", "webhook-signature", "content-type"}
     assert headers["webhook-id"] == "evt_1"
@@ -39,9 +40,9 @@ def test_the_time_zone_does_not_matter(offset_h: int):
     moment = datetime.now(UTC)
     elsewhere = moment.astimezone(timezone(timedelta(hours=offset_h)))
 
-    headers = signed_headers(SECRET, "evt_1", elsewhere, BODY)
+    headers = signed_headers((SECRET,), "evt_1", elsewhere, BODY)
 
-    assert headers == signed_headers(SECRET, "evt_1", moment, BODY)
+    assert headers == signed_headers((SECRET,), "evt_1", moment, BODY)
     Webhook(SECRET).verify(BODY, headers)
 
 
@@ -49,7 +50,7 @@ def test_the_time_zone_does_not_matter(offset_h: int):
 def test_a_change_is_noticed(change: str):
     """Neither the body nor the id nor the time can be changed under a signature."""
     moment = datetime.now(UTC)
-    headers = signed_headers(SECRET, "evt_1", moment, BODY)
+    headers = signed_headers((SECRET,), "evt_1", moment, BODY)
     other = {"webhook-id": "evt_2", "webhook-timestamp": str(int(moment.timestamp()) - 1)}
     body = BODY.replace(b"1", b"2") if change == "body" else BODY
     changed = headers | {change: other[change]} if change in other else headers
@@ -60,7 +61,7 @@ def test_a_change_is_noticed(change: str):
 
 def test_another_secret_is_rejected():
     """A receiver with the secret of another workspace does not accept the signature."""
-    headers = signed_headers(SECRET, "evt_1", datetime.now(UTC), BODY)
+    headers = signed_headers((SECRET,), "evt_1", datetime.now(UTC), BODY)
     other = derive_secret(b"a master key of thirty-two bytes", "other")
 
     with pytest.raises(WebhookVerificationError):
@@ -80,3 +81,15 @@ def test_a_derived_secret_depends_on_both():
     secrets = {derive_secret(m, w) for m in (b"one", b"two") for w in ("a", "b")}
 
     assert len(secrets) == 4
+
+
+def test_receivers_with_the_old_or_the_new_secret_can_verify():
+    """While a key is rotated the signature header holds one for each, and either is enough."""
+    keys = SecretKeys(all=(b"new key of at least thirty-two b", b"old key of at least thirty-two b"))
+    new, old = derive_secrets(keys, "default")
+
+    headers = signed_headers((new, old), "evt_1", datetime.now(UTC), BODY)
+
+    assert [each[:3] for each in headers["webhook-signature"].split(" ")] == ["v1,", "v1,"]
+    for secret in (new, old):
+        Webhook(secret).verify(BODY, headers)

@@ -65,13 +65,19 @@ FACTS = {
     "undefine": lambda run: rules.undefined(run, 200.0),
     "begin": lambda run: rules.submission_begun(run, 200.0),
     "accepted": lambda run: rules.submission_ended(
-        run, Accepted(reading=Reading(task_id="t", state="queued"), path="/p"), 200.0, FOLLOWING
+        run, Accepted(reading=Reading(task_id="t", state="queued"), path="/p"), 200.0, FOLLOWING, attempt=run.attempts
     ),
     "refused": lambda run: rules.submission_ended(
-        run, Refused(error=ReadError(code="quota", message="no", retryable=False)), 200.0, FOLLOWING
+        run,
+        Refused(error=ReadError(code="quota", message="no", retryable=False)),
+        200.0,
+        FOLLOWING,
+        attempt=run.attempts,
     ),
-    "busy": lambda run: rules.submission_ended(run, Refused(error=BUSY), 200.0, FOLLOWING),
-    "unknown": lambda run: rules.submission_ended(run, Unknown(reason="reset", path="/p"), 200.0, FOLLOWING),
+    "busy": lambda run: rules.submission_ended(run, Refused(error=BUSY), 200.0, FOLLOWING, attempt=run.attempts),
+    "unknown": lambda run: rules.submission_ended(
+        run, Unknown(reason="reset", path="/p"), 200.0, FOLLOWING, attempt=run.attempts
+    ),
     "seen_running": lambda run: rules.observed(run, Reading(state="running", progress=0.5), 200.0, FOLLOWING),
     "seen_done": lambda run: rules.observed(run, DONE, 200.0, FOLLOWING),
     "seen_failed": lambda run: rules.observed(run, Reading(state="failed"), 200.0, FOLLOWING),
@@ -97,7 +103,8 @@ def test_any_order_of_facts_keeps_the_rules(names: list[str]) -> None:
         if change is None:
             continue
         after = change.run
-        assert not run.is_final
+        # A late answer to a submission may name the task of a run that timed out; nothing else comes after an end.
+        assert not run.is_final or (run.state == after.state == "timed_out" and not change.events)
         if after.state != run.state:
             assert may_follow(run.state, after.state)
         assert after.sequence == run.sequence + len(change.events)
@@ -162,7 +169,7 @@ def test_a_callback_names_the_task_of_a_submission_of_unknown_outcome(state: Run
     assert change is not None
     run = change.run
     if state == "submitting":
-        lost = rules.submission_ended(run, Unknown(reason="reset", path="/p"), 200.0, FOLLOWING)
+        lost = rules.submission_ended(run, Unknown(reason="reset", path="/p"), 200.0, FOLLOWING, attempt=run.attempts)
         assert lost is not None
         run = lost.run
     assert (run.state, run.due_at) == ("submit_unknown", 200.0)
@@ -173,11 +180,45 @@ def test_a_callback_names_the_task_of_a_submission_of_unknown_outcome(state: Run
     assert (settled.run.state, settled.run.upstream_task_id, settled.run.due_at) == ("running", "t", 201.0)
 
 
+LATE = Accepted(reading=Reading(task_id="t", state="queued"), path="/p")
+
+
+def test_an_answer_that_comes_after_its_submission_was_given_up_is_taken_up() -> None:
+    """A process that was frozen brings its answer late: the run goes on with its task, nothing is sent again."""
+    given_up = a_run("submit_unknown", attempts=1, submitted_at=100.0)
+
+    late = rules.submission_ended(given_up, LATE, 200.0, FOLLOWING, attempt=1)
+    refused = rules.submission_ended(given_up, Refused(error=BUSY), 200.0, FOLLOWING, attempt=1)
+
+    assert late is not None
+    assert (late.run.state, late.run.upstream_task_id, late.run.error) == ("running", "t", None)
+    assert refused is not None
+    assert refused.run.error is not None
+    assert (refused.run.state, refused.run.error.billed) == ("failed", "no")
+
+
+def test_a_late_answer_to_a_run_that_timed_out_has_it_watched() -> None:
+    """The run stays timed out; its task is known now, and asked about."""
+    run = a_run("timed_out", attempts=1, submitted_at=100.0, finished_at=150.0, due_at=None)
+
+    late = rules.submission_ended(run, LATE, 200.0, FOLLOWING, attempt=1)
+
+    assert late is not None
+    assert (late.run.state, late.run.upstream_task_id, late.run.due_at) == ("timed_out", "t", 200.0)
+
+
+def test_an_answer_to_another_attempt_changes_nothing() -> None:
+    """A question that was asked again meanwhile is answered by its own answer."""
+    for state in ("submitting", "submit_unknown"):
+        run = a_run(state, attempts=2, submitted_at=100.0)
+        assert rules.submission_ended(run, LATE, 200.0, FOLLOWING, attempt=1) is None
+
+
 def test_a_busy_upstream_is_left_alone_as_long_as_it_asks() -> None:
     """`Retry-After` is the least wait before a refused submission is sent again."""
     outcome = Refused(error=BUSY, retry_after_s=30.0)
 
-    change = rules.submission_ended(a_run("submitting", attempts=1), outcome, 200.0, FOLLOWING)
+    change = rules.submission_ended(a_run("submitting", attempts=1), outcome, 200.0, FOLLOWING, attempt=1)
 
     assert change is not None
     assert (change.run.state, change.run.due_at) == ("queued", 230.0)

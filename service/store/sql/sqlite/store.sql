@@ -1,23 +1,27 @@
 -- name: run_insert
 INSERT INTO runs (id, workspace, node, lane, state, reference, group_id, callback_token,
-                  created_at, due_at, deadline_at, doc)
+                  created_at, due_at, deadline_at, leased_by, doc)
 VALUES (:id, :workspace, :node, :lane, :state, :reference, :group_id, :callback_token,
-        :created_at, :due_at, :deadline_at, :doc);
+        :created_at, :due_at, :deadline_at, :leased_by, :doc);
 
 -- name: run_update
--- The version makes it a compare-and-set, whoever else may write.
-UPDATE runs SET state = :state, due_at = :due_at, deadline_at = :deadline_at, doc = :doc,
-                version = version + 1, leased_by = NULL
+-- The version makes it a compare-and-set, whoever else may write. News that move neither
+-- state nor due time leave the run to whoever has it in hand.
+UPDATE runs SET state = :state, due_at = :due_at, deadline_at = :deadline_at, doc = :doc, version = version + 1,
+                leased_by = CASE WHEN state = :state AND due_at IS :due_at THEN leased_by ELSE :leased_by END
 WHERE id = :id AND version = :version;
 
 -- name: run_get
-SELECT doc, version, due_at FROM runs WHERE id = :id;
+SELECT doc, due_at FROM runs WHERE id = :id;
+
+-- name: run_seen
+SELECT doc, version, due_at FROM runs WHERE id = :k1;
 
 -- name: run_by_token
-SELECT doc FROM runs WHERE callback_token = :token;
+SELECT doc, due_at FROM runs WHERE callback_token = :token;
 
 -- name: runs_list
-SELECT doc FROM runs
+SELECT doc, due_at FROM runs
 WHERE workspace = :workspace
   AND (:state IS NULL OR state = :state)
   AND (:node IS NULL OR node = :node)
@@ -29,25 +33,28 @@ ORDER BY id DESC LIMIT :limit;
 -- name: runs_due_lanes
 SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
 
--- name: runs_due
-SELECT doc, version, due_at FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
+-- name: runs_take
+-- Queued runs that are decided on at once, in the same transaction, so no lease is needed.
+SELECT doc, version, due_at FROM runs WHERE state = 'queued' AND lane = :lane AND due_at <= :now
 ORDER BY due_at LIMIT :limit;
 
 -- name: runs_claim
 -- Moving the due time is the lease: a process that dies leaves the run to be found again.
-UPDATE runs SET due_at = :lease_until, leased_by = :owner
-WHERE id IN (SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_at <= :now
+UPDATE runs SET due_at = :lease_until, leased_by = :owner, version = version + 1
+WHERE id IN (SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_at <= :until
+               AND (due_at <= :now OR leased_by IS NULL)
                AND (:nodes IS NULL OR node IN (SELECT value FROM json_each(:nodes)))
              ORDER BY due_at LIMIT :limit)
 RETURNING doc;
 
 -- name: runs_wake
 -- Few runs wait for input at a time; `runs_parked` holds no others.
-UPDATE runs SET due_at = :now WHERE state = 'running' AND due_at IS NULL AND lane = :lane
+UPDATE runs SET due_at = :now, version = version + 1 WHERE state = 'running' AND due_at IS NULL AND lane = :lane
   AND doc ->> '$.upstream_task_id' = :task_id;
 
 -- name: run_due
-UPDATE runs SET due_at = :now WHERE id = :id AND state = 'running' AND due_at > :now;
+UPDATE runs SET due_at = :now, leased_by = NULL, version = version + 1
+WHERE id = :id AND state = 'running' AND due_at > :now;
 
 -- name: runs_running
 SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
@@ -55,8 +62,16 @@ SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'runnin
 -- name: runs_expired
 SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
 
--- name: runs_in_state
-SELECT doc, version, due_at FROM runs WHERE state = :state ORDER BY id LIMIT :limit;
+-- name: runs_orphaned
+-- Runs that are being submitted by nobody who is at work.
+SELECT doc, version, due_at FROM runs
+WHERE state = 'submitting' AND deadline_at IS NOT NULL
+  AND (leased_by IS NULL OR leased_by NOT IN (SELECT id FROM replicas WHERE seen_at > :now - :alive_s))
+ORDER BY id LIMIT :limit;
+
+-- name: runs_resting
+SELECT id FROM runs WHERE id IN (SELECT value FROM json_each(:ids))
+  AND (deadline_at IS NULL OR state = 'submit_unknown' OR (state = 'running' AND due_at IS NULL));
 
 -- name: runs_counts
 SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
@@ -64,18 +79,26 @@ SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
 -- name: runs_release
 -- Running tasks are looked at again soon, those that wait for input too: a callback may have come, or the node that
 -- goes on with them may have been called, while nobody was there to take note of it.
-UPDATE runs SET due_at = :now, leased_by = NULL
+UPDATE runs SET due_at = min(coalesce(due_at, :now), :now), leased_by = NULL, version = version + 1
 WHERE state = 'running' OR (due_at IS NOT NULL AND leased_by IS NOT NULL);
 
+-- name: runs_release_of
+UPDATE runs SET due_at = min(coalesce(due_at, :now), :now), leased_by = NULL, version = version + 1
+WHERE (due_at IS NOT NULL AND leased_by IN (SELECT value FROM json_each(:owners)))
+   OR (state = 'running' AND due_at IS NULL);
+
 -- name: input_insert
-INSERT INTO run_inputs (run_id, input) VALUES (:run_id, :input);
+INSERT INTO run_inputs (run_id, input) VALUES (:id, :input);
 
 -- name: input_get
 SELECT input FROM run_inputs WHERE run_id = :run_id;
 
 -- name: event_insert
 INSERT INTO events (id, workspace, run_id, sequence, type, created_at, body)
-VALUES (:id, :workspace, :run_id, :sequence, :type, :created_at, :body);
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: entries_insert
+INSERT INTO timeline (run_id, at, kind, detail) VALUES (?, ?, ?, ?);
 
 -- name: timeline_insert
 INSERT INTO timeline (run_id, at, kind, detail) VALUES (:run_id, :at, :kind, :detail);
@@ -85,12 +108,12 @@ SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :
 
 -- name: callback_insert
 -- The first hundred of a run tell its story; more would only fill the disk.
-INSERT INTO callbacks (run_id, received_at, body) SELECT :run_id, :received_at, :body
-WHERE (SELECT count(*) FROM callbacks WHERE run_id = :run_id) < 100;
+INSERT INTO callbacks (run_id, received_at, body) SELECT ?1, ?2, ?3
+WHERE (SELECT count(*) FROM callbacks WHERE run_id = ?1) < 100;
 
 -- name: delivery_insert
 INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at)
-VALUES (:id, :event_id, :run_id, :workspace, :url, 'pending', :due_at);
+VALUES (?, ?, ?, ?, ?, 'pending', ?);
 
 -- name: deliveries_claim
 -- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
@@ -98,32 +121,65 @@ UPDATE deliveries SET due_at = :lease_until, leased_by = :owner
 WHERE id IN (SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING id, event_id, run_id, workspace, url, attempts;
 
--- name: event_body
-SELECT type, body FROM events WHERE id = :id;
+-- name: events_get
+SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: delivery_update
 UPDATE deliveries SET state = :state, attempts = :attempts, due_at = :due_at, leased_by = NULL
-WHERE id = :id AND state = 'pending';
+WHERE id = :id AND state = 'pending' AND (due_at = :leased_until OR :state = 'delivered');
 
 -- name: deliveries_release
-UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE leased_by IS NOT NULL;
+UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;
 
--- name: idempotency_get
-SELECT fingerprint, run_id FROM idempotency_keys WHERE scope = :scope AND key = :key AND created_at > :oldest;
+-- name: deliveries_release_of
+UPDATE deliveries SET due_at = :now, leased_by = NULL
+WHERE due_at IS NOT NULL AND leased_by IN (SELECT value FROM json_each(:owners));
+
+-- name: start_seen
+-- What a start meets: the run that its idempotency key has, and how many runs its API key has started today.
+SELECT held.fingerprint, runs.doc, runs.due_at, used.runs
+FROM (SELECT 1)
+LEFT JOIN (SELECT fingerprint, run_id FROM idempotency_keys
+           WHERE scope = :k1 AND key = :k2 AND expires_at > :k5) AS held ON true
+LEFT JOIN runs ON runs.id = held.run_id
+LEFT JOIN (SELECT runs FROM key_usage WHERE key_id = :k3 AND day = :k4) AS used ON true;
 
 -- name: idempotency_put
-INSERT OR REPLACE INTO idempotency_keys (scope, key, fingerprint, run_id, created_at)
-VALUES (:scope, :key, :fingerprint, :run_id, :created_at);
+INSERT OR REPLACE INTO idempotency_keys (scope, key, fingerprint, run_id, created_at, expires_at)
+VALUES (:scope, :key, :fingerprint, :id, :keyed_at, :expires_at);
+
+-- name: usage_count
+INSERT INTO key_usage (key_id, day, runs) VALUES (:key_id, :day, 1)
+ON CONFLICT (key_id, day) DO UPDATE SET runs = runs + 1;
+
+-- name: replica_beat
+INSERT INTO replicas (id, seen_at) VALUES (:owner, :now) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: replica_seen
+UPDATE replicas SET seen_at = :now WHERE id = :owner;
+
+-- name: replicas_alive
+SELECT count(*) FROM replicas WHERE seen_at > :now - :alive_s;
+
+-- name: replicas_dead
+SELECT id FROM replicas WHERE seen_at <= :now - :alive_s;
+
+-- name: replicas_forget
+DELETE FROM replicas WHERE id IN (SELECT value FROM json_each(:owners));
+
+-- name: replicas_forget_all
+DELETE FROM replicas;
 
 -- name: key_insert
-INSERT INTO api_keys (id, name, workspace, hash, hint, created_at)
-VALUES (:id, :name, :workspace, :hash, :hint, :created_at);
+INSERT INTO api_keys (id, name, workspace, hash, hint, scope, nodes, runs_per_day, created_at)
+VALUES (:id, :name, :workspace, :hash, :hint, :scope, :nodes, :runs_per_day, :created_at)
+ON CONFLICT DO NOTHING;
 
 -- name: key_by_hash
-SELECT id, name, workspace, hint, created_at, revoked_at FROM api_keys WHERE hash = :hash AND revoked_at IS NULL;
+SELECT id, name, workspace, hint, scope, nodes, runs_per_day, created_at, revoked_at FROM api_keys WHERE hash = :hash AND revoked_at IS NULL;
 
 -- name: keys_list
-SELECT id, name, workspace, hint, created_at, revoked_at FROM api_keys ORDER BY created_at;
+SELECT id, name, workspace, hint, scope, nodes, runs_per_day, created_at, revoked_at FROM api_keys ORDER BY created_at;
 
 -- name: key_revoke
 UPDATE api_keys SET revoked_at = :now WHERE name = :name AND revoked_at IS NULL;
@@ -144,12 +200,11 @@ SELECT id FROM files WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit;
 -- name: runs_forgettable
 -- Ids of runs sort by time, so young runs are not looked at. A run stays while it is open or watched, while one of its
 -- events is on its way, while its idempotency key holds, and while the flow that it is a step of is not over.
-SELECT doc FROM runs
+SELECT doc, due_at FROM runs
 WHERE id > :after AND id < :youngest AND deadline_at IS NULL AND due_at IS NULL
   AND coalesce(doc ->> '$.finished_at', created_at) < :before
   AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id AND state = 'pending')
-  AND NOT EXISTS (SELECT 1 FROM idempotency_keys AS held
-                  WHERE held.created_at = runs.created_at AND held.run_id = runs.id AND held.created_at > :keys_before)
+  AND NOT EXISTS (SELECT 1 FROM idempotency_keys AS held WHERE held.run_id = runs.id AND held.expires_at > :now)
   AND NOT EXISTS (SELECT 1 FROM runs AS flow
                   WHERE flow.id = runs.doc ->> '$.parent' AND (flow.deadline_at IS NOT NULL OR flow.due_at IS NOT NULL))
 ORDER BY id LIMIT :limit;
@@ -191,11 +246,11 @@ DELETE FROM timeline WHERE run_id IN (SELECT value FROM json_each(:ids));
 DELETE FROM callbacks WHERE run_id IN (SELECT value FROM json_each(:ids));
 
 -- name: idempotency_count
-SELECT count(*) FROM idempotency_keys WHERE created_at <= :keys_before;
+SELECT count(*) FROM idempotency_keys WHERE expires_at <= :now;
 
 -- name: idempotency_delete
 DELETE FROM idempotency_keys WHERE (scope, key) IN
-  (SELECT scope, key FROM idempotency_keys WHERE created_at <= :keys_before ORDER BY created_at LIMIT :limit);
+  (SELECT scope, key FROM idempotency_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit);
 
 -- name: check_runs_without_input
 SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_id = runs.id);

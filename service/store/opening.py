@@ -1,0 +1,24 @@
+"""Which engine a database setting means."""
+
+from pathlib import Path
+
+from service.clock import Clock
+from service.lifecycle.view import Sign
+from service.settings import Secret
+from service.store.postgres import PostgresEngine
+from service.store.sql_store import SqlStore
+from service.store.sqlite import SqliteEngine
+
+
+def store_of(database: Path | Secret, clock: Clock, *, checkpoints: bool = True, sign: Sign | None = None) -> SqlStore:
+    """Return the store of a database, not opened yet.
+
+    Args:
+        database: A SQLite file, or the URL of a PostgreSQL database.
+        clock: Tells when events happen.
+        checkpoints: False for a guest in a SQLite file that another process may be serving.
+        sign: Makes the links to stored artifacts that stand in events.
+    """
+    if isinstance(database, Path):
+        return SqlStore(SqliteEngine(database, checkpoints=checkpoints), clock, sign=sign)
+    return SqlStore(PostgresEngine(database), clock, sign=sign)

@@ -1,0 +1,340 @@
+-- name: run_get
+SELECT doc, due_at FROM runs WHERE id = :id;
+
+-- name: run_seen
+-- What units decide on: for many at once, each row with the number of its unit.
+SELECT wanted.n, doc, version, due_at FROM unnest(:k1::text[]) WITH ORDINALITY AS wanted(id, n) JOIN runs USING (id);
+
+-- name: start_seen
+SELECT wanted.n, held.fingerprint, runs.doc, runs.due_at, used.runs
+FROM unnest(:k1::text[], :k2::text[], :k3::text[], :k4::text[], :k5::float8[]) WITH ORDINALITY
+     AS wanted(scope, key, key_id, day, now, n)
+LEFT JOIN idempotency_keys AS held ON held.scope = wanted.scope AND held.key = wanted.key
+                                  AND held.expires_at > wanted.now
+LEFT JOIN runs ON runs.id = held.run_id
+LEFT JOIN key_usage AS used ON used.key_id = wanted.key_id AND used.day = wanted.day;
+
+-- name: commit
+-- All that a batch of units writes, in one statement: one round trip, and no lock outlives it, wherever the process
+-- stops. A run is changed only from the version that was decided on; what is told of runs goes with them or not at all.
+-- News that move neither state nor due time leave a run to whoever has it in hand.
+-- Locks are taken in the order of ids and keys, so that two batches never wait for each other.
+WITH
+changed AS MATERIALIZED (
+    SELECT * FROM unnest(:u_id::text[], :u_version::int[], :u_state::text[], :u_due_at::float8[],
+                         :u_deadline_at::float8[], :u_leased_by::text[], :u_doc::text[])
+           AS c(id, version, state, due_at, deadline_at, leased_by, doc)
+),
+locked AS MATERIALIZED (
+    SELECT runs.id FROM runs JOIN changed ON changed.id = runs.id AND changed.version = runs.version
+    ORDER BY runs.id FOR UPDATE OF runs
+),
+updated AS (
+    UPDATE runs SET state = c.state, due_at = c.due_at, deadline_at = c.deadline_at, doc = c.doc,
+                    version = runs.version + 1,
+                    leased_by = CASE WHEN runs.state = c.state AND runs.due_at IS NOT DISTINCT FROM c.due_at
+                                     THEN runs.leased_by ELSE c.leased_by END
+    FROM changed AS c JOIN locked USING (id) WHERE runs.id = c.id
+    RETURNING runs.id
+),
+wanted AS MATERIALIZED (
+    SELECT * FROM unnest(:i_id::text[], :i_workspace::text[], :i_node::text[], :i_lane::text[], :i_state::text[],
+                         :i_reference::text[], :i_group_id::text[], :i_callback_token::text[], :i_created_at::float8[],
+                         :i_due_at::float8[], :i_deadline_at::float8[], :i_leased_by::text[], :i_doc::text[],
+                         :i_input::bytea[], :i_scope::text[], :i_key::text[], :i_fingerprint::text[],
+                         :i_keyed_at::float8[], :i_expires_at::float8[], :i_key_id::text[], :i_day::text[], :i_runs_per_day::int[])
+           AS w(id, workspace, node, lane, state, reference, group_id, callback_token, created_at, due_at, deadline_at,
+                leased_by, doc, input, scope, key, fingerprint, keyed_at, expires_at, key_id, day, runs_per_day)
+),
+counted AS (
+    INSERT INTO key_usage AS used (key_id, day, runs, runs_per_day)
+    SELECT key_id, day, 1, runs_per_day FROM wanted WHERE key_id IS NOT NULL ORDER BY key_id
+    ON CONFLICT (key_id, day) DO UPDATE SET runs = used.runs + 1 WHERE used.runs < excluded.runs_per_day
+    RETURNING key_id
+),
+held AS (
+    INSERT INTO idempotency_keys AS held (scope, key, fingerprint, run_id, created_at, expires_at)
+    SELECT scope, key, fingerprint, id, keyed_at, expires_at FROM wanted
+    WHERE key IS NOT NULL AND (key_id IS NULL OR key_id IN (SELECT key_id FROM counted)) ORDER BY scope, key
+    ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint, run_id = excluded.run_id,
+                                           created_at = excluded.created_at, expires_at = excluded.expires_at
+        WHERE held.expires_at <= excluded.created_at
+    RETURNING run_id
+),
+inserted AS (
+    INSERT INTO runs (id, workspace, node, lane, state, reference, group_id, callback_token, created_at, due_at,
+                      deadline_at, leased_by, doc)
+    SELECT id, workspace, node, lane, state, reference, group_id, callback_token, created_at, due_at, deadline_at,
+           leased_by, doc
+    FROM wanted WHERE (key_id IS NULL OR key_id IN (SELECT key_id FROM counted))
+                  AND (key IS NULL OR id IN (SELECT run_id FROM held))
+    RETURNING id
+),
+done AS (
+    SELECT id FROM updated UNION ALL SELECT id FROM inserted UNION ALL SELECT unnest(:always::text[])
+),
+inputs AS (
+    INSERT INTO run_inputs (run_id, input) SELECT id, input FROM wanted WHERE id IN (SELECT id FROM inserted)
+),
+told AS (
+    INSERT INTO events (id, workspace, run_id, sequence, type, created_at, body)
+    SELECT * FROM unnest(:e_id::text[], :e_workspace::text[], :e_run_id::text[], :e_sequence::int[], :e_type::text[],
+                         :e_created_at::float8[], :e_body::bytea[])
+           AS e(id, workspace, run_id, sequence, type, created_at, body)
+    WHERE run_id IN (SELECT id FROM done)
+),
+sent AS (
+    INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at)
+    SELECT id, event_id, run_id, workspace, url, 'pending', due_at
+    FROM unnest(:d_id::text[], :d_event_id::text[], :d_run_id::text[], :d_workspace::text[], :d_url::text[],
+                :d_due_at::float8[]) AS d(id, event_id, run_id, workspace, url, due_at)
+    WHERE run_id IN (SELECT id FROM done)
+),
+noted AS (
+    INSERT INTO timeline (run_id, at, kind, detail)
+    SELECT run_id, at, kind, detail
+    FROM unnest(:t_run_id::text[], :t_at::float8[], :t_kind::text[], :t_detail::text[]) WITH ORDINALITY
+         AS t(run_id, at, kind, detail, n)
+    WHERE run_id IN (SELECT id FROM done) ORDER BY n
+),
+kept AS (
+    -- The first hundred of a run tell its story; more would only fill the disk.
+    INSERT INTO callbacks (run_id, received_at, body)
+    SELECT run_id, received_at, body
+    FROM unnest(:c_run_id::text[], :c_received_at::float8[], :c_body::bytea[]) AS c(run_id, received_at, body)
+    WHERE run_id IN (SELECT id FROM done)
+      AND (SELECT count(*) FROM callbacks AS earlier WHERE earlier.run_id = c.run_id) < 100
+)
+SELECT id FROM done;
+
+-- name: committed
+-- Which changes of a batch stand in the database, when the answer to their commit was lost.
+SELECT runs.id FROM runs
+JOIN unnest(:u_id::text[], :u_version::int[], :u_doc::text[]) AS c(id, version, doc)
+  ON c.id = runs.id AND runs.version = c.version + 1 AND runs.doc = c.doc
+UNION ALL
+SELECT id FROM runs WHERE id = ANY(:i_id::text[]);
+
+-- name: run_by_token
+SELECT doc, due_at FROM runs WHERE callback_token = :token;
+
+-- name: runs_list
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace
+  AND (:state::text IS NULL OR state = :state)
+  AND (:node::text IS NULL OR node = :node)
+  AND (:reference::text IS NULL OR reference = :reference)
+  AND (:group_id::text IS NULL OR group_id = :group_id)
+  AND (:before::text IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_due_lanes
+SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
+
+-- name: runs_take
+-- Queued runs that are about to be submitted. A start is left to the process that took it in for a moment: it may have
+-- somebody listening. The lease lasts for the decision that follows at once.
+WITH due AS (
+    SELECT id, due_at FROM runs WHERE state = 'queued' AND lane = :lane AND due_at <= :now
+      AND (leased_by IS NULL OR leased_by = :owner OR due_at <= :foreign_before)
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE runs SET due_at = :now::float8 + 10, leased_by = :owner, version = version + 1
+FROM due WHERE runs.id = due.id
+RETURNING doc, version, due.due_at;
+
+-- name: runs_claim
+-- Moving the due time is the lease: a process that dies leaves the run to be found again.
+WITH due AS (
+    SELECT id, due_at FROM runs WHERE state = :state AND lane = :lane AND due_at <= :until
+      AND (due_at <= :now OR leased_by IS NULL)
+      AND (:nodes::text[] IS NULL OR node = ANY(:nodes))
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE runs SET due_at = :lease_until, leased_by = :owner, version = version + 1
+FROM due WHERE runs.id = due.id
+RETURNING doc, version, due.due_at;
+
+-- name: runs_wake
+UPDATE runs SET due_at = :now, version = version + 1 WHERE state = 'running' AND due_at IS NULL AND lane = :lane
+  AND doc::json ->> 'upstream_task_id' = :task_id;
+
+-- name: run_due
+UPDATE runs SET due_at = :now, leased_by = NULL, version = version + 1
+WHERE id = :id AND state = 'running' AND due_at > :now;
+
+-- name: runs_running
+SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
+
+-- name: runs_expired
+SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
+
+-- name: runs_orphaned
+-- Runs that are being submitted by nobody who is at work; the database's clock tells, the same for all.
+SELECT doc, version, due_at FROM runs
+WHERE state = 'submitting'
+  AND (leased_by IS NULL OR leased_by NOT IN (
+       SELECT id FROM replicas WHERE seen_at > extract(epoch FROM clock_timestamp()) - :alive_s::float8))
+ORDER BY id LIMIT :limit;
+
+-- name: runs_resting
+SELECT id FROM runs WHERE id = ANY(:ids::text[])
+  AND (deadline_at IS NULL OR state = 'submit_unknown' OR (state = 'running' AND due_at IS NULL));
+
+-- name: runs_counts
+SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
+
+-- name: runs_release
+-- Running tasks are looked at again soon, those that wait for input too: a callback may have come, or the node that
+-- goes on with them may have been called, while nobody was there to take note of it.
+UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
+WHERE state = 'running' OR (due_at IS NOT NULL AND leased_by IS NOT NULL);
+
+-- name: runs_release_of
+UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
+WHERE (due_at IS NOT NULL AND leased_by = ANY(:owners::text[])) OR (state = 'running' AND due_at IS NULL);
+
+-- name: input_get
+SELECT input FROM run_inputs WHERE run_id = :run_id;
+
+-- name: timeline_insert
+INSERT INTO timeline (run_id, at, kind, detail) VALUES (:run_id, :at, :kind, :detail);
+
+-- name: timeline_list
+SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
+
+-- name: deliveries_claim
+-- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
+WITH due AS (
+    SELECT id, due_at FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries AS d SET due_at = :lease_until, leased_by = :owner
+FROM due WHERE d.id = due.id
+RETURNING d.id, d.event_id, d.run_id, d.workspace, d.url, d.attempts;
+
+-- name: events_get
+SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
+
+-- name: delivery_update
+UPDATE deliveries SET state = :state, attempts = :attempts, due_at = :due_at, leased_by = NULL
+WHERE id = :id AND state = 'pending' AND (due_at = :leased_until OR :state = 'delivered');
+
+-- name: deliveries_release
+UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;
+
+-- name: deliveries_release_of
+UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by = ANY(:owners::text[]);
+
+-- name: replica_beat
+INSERT INTO replicas (id, seen_at) VALUES (:owner, extract(epoch FROM clock_timestamp()))
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: replica_seen
+UPDATE replicas SET seen_at = extract(epoch FROM clock_timestamp()) WHERE id = :owner;
+
+-- name: replicas_alive
+SELECT count(*) FROM replicas WHERE seen_at > extract(epoch FROM clock_timestamp()) - :alive_s::float8;
+
+-- name: replicas_dead
+SELECT id FROM replicas WHERE seen_at <= extract(epoch FROM clock_timestamp()) - :alive_s::float8;
+
+-- name: replicas_forget
+DELETE FROM replicas WHERE id = ANY(:owners::text[]);
+
+-- name: key_insert
+INSERT INTO api_keys (id, name, workspace, hash, hint, scope, nodes, runs_per_day, created_at)
+VALUES (:id, :name, :workspace, :hash, :hint, :scope, :nodes, :runs_per_day, :created_at)
+ON CONFLICT DO NOTHING;
+
+-- name: key_by_hash
+SELECT id, name, workspace, hint, scope, nodes, runs_per_day, created_at, revoked_at FROM api_keys
+WHERE hash = :hash AND revoked_at IS NULL;
+
+-- name: keys_list
+SELECT id, name, workspace, hint, scope, nodes, runs_per_day, created_at, revoked_at FROM api_keys ORDER BY created_at;
+
+-- name: key_revoke
+UPDATE api_keys SET revoked_at = :now WHERE name = :name AND revoked_at IS NULL;
+
+-- name: file_insert
+INSERT INTO files (id, workspace, name, mime, size_bytes, sha256, created_at, expires_at)
+VALUES (:id, :workspace, :name, :mime, :size_bytes, :sha256, :created_at, :expires_at);
+
+-- name: file_get
+SELECT id, workspace, name, mime, size_bytes, sha256, created_at, expires_at FROM files WHERE id = :id;
+
+-- name: file_delete
+DELETE FROM files WHERE id = :id;
+
+-- name: files_expired
+SELECT id FROM files WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit;
+
+-- name: runs_forgettable
+-- Ids of runs sort by time, so young runs are not looked at. A run stays while it is open or watched, while one of its
+-- events is on its way, while its idempotency key holds, and while the flow that it is a step of is not over.
+SELECT doc, due_at FROM runs
+WHERE id > :after AND id < :youngest AND deadline_at IS NULL AND due_at IS NULL
+  AND coalesce((doc::json ->> 'finished_at')::float8, created_at) < :before
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id AND state = 'pending')
+  AND NOT EXISTS (SELECT 1 FROM idempotency_keys AS held WHERE held.run_id = runs.id AND held.expires_at > :now)
+  AND NOT EXISTS (SELECT 1 FROM runs AS flow
+                  WHERE flow.id = runs.doc::json ->> 'parent' AND (flow.deadline_at IS NOT NULL OR flow.due_at IS NOT NULL))
+ORDER BY id LIMIT :limit;
+
+-- name: runs_count_of
+SELECT count(*) FROM runs WHERE id = ANY(:ids::text[]);
+
+-- name: inputs_count_of
+SELECT count(*) FROM run_inputs WHERE run_id = ANY(:ids::text[]);
+
+-- name: events_count_of
+SELECT count(*) FROM events WHERE run_id = ANY(:ids::text[]);
+
+-- name: deliveries_count_of
+SELECT count(*) FROM deliveries WHERE run_id = ANY(:ids::text[]);
+
+-- name: timeline_count_of
+SELECT count(*) FROM timeline WHERE run_id = ANY(:ids::text[]);
+
+-- name: callbacks_count_of
+SELECT count(*) FROM callbacks WHERE run_id = ANY(:ids::text[]);
+
+-- name: runs_delete_of
+DELETE FROM runs WHERE id = ANY(:ids::text[]);
+
+-- name: inputs_delete_of
+DELETE FROM run_inputs WHERE run_id = ANY(:ids::text[]);
+
+-- name: events_delete_of
+DELETE FROM events WHERE run_id = ANY(:ids::text[]);
+
+-- name: deliveries_delete_of
+DELETE FROM deliveries WHERE run_id = ANY(:ids::text[]);
+
+-- name: timeline_delete_of
+DELETE FROM timeline WHERE run_id = ANY(:ids::text[]);
+
+-- name: callbacks_delete_of
+DELETE FROM callbacks WHERE run_id = ANY(:ids::text[]);
+
+-- name: idempotency_count
+SELECT count(*) FROM idempotency_keys WHERE expires_at <= :now;
+
+-- name: idempotency_delete
+DELETE FROM idempotency_keys WHERE (scope, key) IN
+  (SELECT scope, key FROM idempotency_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit);
+
+-- name: check_runs_without_input
+SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_id = runs.id);
+
+-- name: check_inputs_without_run
+SELECT count(*) FROM run_inputs WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = run_inputs.run_id);
+
+-- name: check_events_without_run
+SELECT count(*) FROM events WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = events.run_id);
+
+-- name: check_deliveries_without_event
+SELECT count(*) FROM deliveries WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = deliveries.event_id);
+
+-- name: check_keys_without_run
+SELECT count(*) FROM idempotency_keys WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = idempotency_keys.run_id);

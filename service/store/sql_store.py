@@ -1,0 +1,395 @@
+"""The store over a database engine: what is read and written for each verb, the same for every engine.
+
+Every change is read, decided and written as one unit, so a decision is never applied to a run that it has not seen.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from service.clock import Clock
+from service.ids import new_id
+from service.lifecycle.run import Change, Entry, Run
+from service.lifecycle.states import RunState
+from service.lifecycle.view import Sign
+from service.store.base import (
+    Allowance,
+    Decide,
+    Delivery,
+    DeliveryResult,
+    FileRecord,
+    Idempotency,
+    KeyRecord,
+    Listener,
+    RunFilter,
+    Started,
+)
+from service.store.engine import Engine, Plan, Unit
+from service.store.queries import STRAY
+from service.store.rows import (
+    CallbackRow,
+    Row,
+    Writes,
+    day_of,
+    decode_any,
+    delivery_of,
+    entry_rows,
+    file_of,
+    insert,
+    key_of,
+    key_values,
+    run_of,
+    update,
+)
+
+_TIMELINE_LIMIT = 1000
+_TAKE_OVER_BATCH = 1000
+_ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
+_OWN_S = 1.0  # a start is left to the process that took it in for so long
+_OF_A_RUN = ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")
+
+
+class SqlStore:
+    """A `Store` over an engine.
+
+    Args:
+        engine: The database.
+        clock: Tells when events happen.
+        sign: Makes the links to stored artifacts that stand in events.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, *, sign: Sign | None = None) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._sign = sign
+        self._listeners: list[Listener] = []
+        self._owner = new_id("own", clock.now())
+
+    # -- life of the store itself
+
+    async def open(self) -> None:
+        """Open the database; see `Engine.open`."""
+        await self._engine.open()
+
+    async def close(self) -> None:
+        """Finish what is being written and close."""
+        await self._engine.close()
+
+    async def check(self) -> None:
+        """Raise `StoreError` when the database cannot be written."""
+        await self._engine.count("replica_seen", owner=self._owner, now=self._clock.now())
+
+    def listen(self, listener: Listener) -> None:
+        """Call the listener with every committed change of a run."""
+        self._listeners.append(listener)
+
+    def _announce(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            for listener in self._listeners:
+                listener(change)
+
+    # -- processes
+
+    async def enroll(self) -> bool:
+        """Say that this process works from now on; returns whether it is the only one."""
+        if not self._engine.is_shared:
+            await self._engine.count("replicas_forget_all")
+        return await self.beat() == 1
+
+    async def beat(self) -> int:
+        """Say that this process lives; returns how many do."""
+        now = self._clock.now()
+        await self._engine.count("replica_beat", owner=self._owner, now=now)
+        return int((await self._engine.read("replicas_alive", now=now, alive_s=_ALIVE_S))[0][0])
+
+    async def leave(self) -> None:
+        """Say that this process works no more."""
+        await self._engine.count("replicas_forget", owners=[self._owner])
+
+    async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
+        """Take up what dead processes left: settle their submissions, release their leases."""
+        dead = [row[0] for row in await self._engine.read("replicas_dead", now=now, alive_s=_ALIVE_S)]
+        if is_alone:
+            await self._engine.count_each(("runs_release", "deliveries_release"), now=now, owner=self._owner)
+        elif dead:
+            await self._engine.count_each(("runs_release_of", "deliveries_release_of"), now=now, owners=dead)
+        values = {"now": now, "alive_s": _ALIVE_S, "limit": _TAKE_OVER_BATCH}
+        settled = 0
+        while changes := await self._decide_all("runs_orphaned", values, settle):
+            settled += len(changes)
+        if dead:
+            await self._engine.count("replicas_forget", owners=dead)
+        return settled
+
+    # -- reading
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return a run."""
+        rows = await self._engine.read("run_get", id=run_id)
+        return run_of(*rows[0]) if rows else None
+
+    async def run_by_token(self, token: str) -> Run | None:
+        """Return the run that a callback token belongs to."""
+        rows = await self._engine.read("run_by_token", token=token)
+        return run_of(*rows[0]) if rows else None
+
+    async def run_input(self, run_id: str) -> dict[str, Any]:
+        """Return the whole input of a run."""
+        rows = await self._engine.read("input_get", run_id=run_id)
+        return dict(decode_any(rows[0][0])) if rows else {}
+
+    async def runs(self, wanted: RunFilter) -> list[Run]:
+        """List runs, newest first."""
+        values = {**msgspec.structs.asdict(wanted), "group_id": wanted.group}
+        return [run_of(*row) for row in await self._engine.read("runs_list", **values)]
+
+    async def timeline(self, run_id: str) -> list[Entry]:
+        """Return a run's timeline, oldest first."""
+        rows = await self._engine.read("timeline_list", run_id=run_id, limit=_TIMELINE_LIMIT)
+        return [Entry(at=at, kind=kind, detail=decode_any(detail)) for at, kind, detail in rows]
+
+    async def open_runs(self) -> dict[str, int]:
+        """Count the runs that have not ended, by state."""
+        return {str(state): int(count) for state, count in await self._engine.read("runs_counts")}
+
+    async def resting(self, run_ids: Sequence[str]) -> list[str]:
+        """Return those of the runs that go on by themselves no more."""
+        return [row[0] for row in await self._engine.read("runs_resting", ids=list(run_ids))]
+
+    async def due_lanes(self, state: RunState, now: float) -> list[str]:
+        """Return the lanes that have due runs in a state."""
+        return [row[0] for row in await self._engine.read("runs_due_lanes", state=state, now=now)]
+
+    async def count_running(self, lane: str) -> int:
+        """Count the runs of a lane that upstream works on."""
+        return int((await self._engine.read("runs_running", lane=lane))[0][0])
+
+    # -- changing runs
+
+    async def start(
+        self,
+        change: Change,
+        full_input: dict[str, Any],
+        key: Idempotency | None,
+        allowance: Allowance | None = None,
+    ) -> Started:
+        """Write a new run, unless its idempotency key has one already or its API key may start no more today."""
+        now = self._clock.now()
+
+        def plan(rows: Sequence[Row]) -> Plan[Started]:
+            for fingerprint, doc, due_at, started_today in rows:
+                if key is not None and doc is not None:
+                    is_same = fingerprint == key.fingerprint
+                    return Plan(Writes(), Started(run=run_of(doc, due_at), replayed=is_same, key_reused=not is_same))
+                if allowance is not None and (started_today or 0) >= allowance.runs_per_day:
+                    return Plan(Writes(), Started(run=change.run, over_allowance=True))
+            writes = Writes()
+            writes.inserts.append(insert(change.run, full_input, key, allowance, owner=self._owner, now=now))
+            writes.tell(change, now, self._sign)
+            return Plan(writes, Started(run=change.run))
+
+        touches = {f"run {change.run.id}"}
+        touches |= {f"key {key.scope} {key.key}"} if key else set()
+        touches |= {f"day {allowance.key_id}"} if allowance else set()
+        started = await self._engine.settle(
+            Unit(
+                select="start_seen" if key or allowance else "",
+                key=(key and key.scope, key and key.key, allowance and allowance.key_id, day_of(now), now),
+                touches=frozenset(touches),
+                plan=plan,
+            )
+        )
+        if started.run is change.run and not started.over_allowance:
+            self._announce([change])
+        return started
+
+    async def change(self, run_id: str, decide: Decide) -> Change | None:
+        """Apply a fact to a run; returns what changed, or None when it changes nothing."""
+        return await self._settle(run_id, decide, ())
+
+    async def record_callback(self, run_id: str, body: bytes, now: float, decide: Decide) -> Change | None:
+        """Keep an inbound callback and apply it, in one transaction."""
+        return await self._settle(run_id, decide, (CallbackRow(run_id, now, body),))
+
+    async def _settle(self, run_id: str, decide: Decide, callbacks: tuple[CallbackRow, ...]) -> Change | None:
+        def plan(rows: Sequence[Row]) -> Plan[Change | None]:
+            writes = Writes()
+            writes.callbacks += callbacks
+            changes = self._decide(rows, decide, writes)
+            return Plan(writes, changes[0] if changes else None)
+
+        unit = Unit(select="run_seen", key=(run_id,), touches=frozenset((f"run {run_id}",)), plan=plan)
+        changed = await self._engine.settle(unit)
+        self._announce([changed] if changed else [])
+        return changed
+
+    def _decide(self, rows: Sequence[Row], decide: Decide, writes: Writes) -> list[Change]:
+        changes = []
+        for doc, version, due_at in rows:
+            change = decide(run_of(doc, due_at))
+            if change is not None:
+                writes.updates.append(update(change.run, version, self._owner))
+                writes.tell(change, self._clock.now(), self._sign)
+                changes.append(change)
+        return changes
+
+    async def _decide_all(self, select: str, values: dict[str, Any], decide: Decide) -> list[Change]:
+        changes: list[Change] = []
+
+        def plan(rows: Sequence[Row]) -> Writes:
+            changes.clear()
+            writes = Writes()
+            changes.extend(self._decide(rows, decide, writes))
+            return writes
+
+        written = await self._engine.sweep(select, values, plan)
+        mine = [change for change in changes if change.run.id in written]
+        self._announce(mine)
+        return mine
+
+    # -- sweeps
+
+    async def claim(
+        self,
+        state: RunState,
+        lane: str,
+        now: float,
+        limit: int,
+        *,
+        lease_s: float,
+        ahead_s: float = 0.0,
+        nodes: Sequence[str] | None = None,
+    ) -> list[Run]:
+        """Lease due runs for one look at each; of some nodes only, if they are named."""
+        lease_until = now + lease_s
+        rows = await self._engine.write(
+            "runs_claim",
+            nodes=None if nodes is None else list(nodes),
+            state=state,
+            lane=lane,
+            now=now,
+            until=now + ahead_s,
+            limit=limit,
+            lease_until=lease_until,
+            owner=self._owner,
+        )
+        return [run_of(row[0], lease_until) for row in rows]
+
+    async def wake(self, lane: str, task_id: str, now: float) -> int:
+        """Make the runs of a lane due that wait for input to a task; returns how many there were."""
+        return await self._engine.count("runs_wake", lane=lane, task_id=task_id, now=now)
+
+    async def make_due(self, run_id: str, now: float) -> None:
+        """Make a running run due now, unless it is sooner."""
+        await self._engine.count("run_due", id=run_id, now=now)
+
+    async def claim_submissions(self, lane: str, now: float, limit: int, decide: Decide) -> list[Run]:
+        """Apply `decide` to due queued runs and return those that changed."""
+        values = {"lane": lane, "now": now, "limit": limit, "owner": self._owner, "foreign_before": now - _OWN_S}
+        return [change.run for change in await self._decide_all("runs_take", values, decide)]
+
+    async def expire(self, now: float, limit: int, decide: Decide) -> int:
+        """Apply `decide` to runs past their deadline; returns how many there were."""
+        return len(await self._decide_all("runs_expired", {"now": now, "limit": limit}, decide))
+
+    # -- deliveries
+
+    async def claim_deliveries(self, now: float, limit: int, lease_s: float) -> list[Delivery]:
+        """Lease due deliveries for one attempt each."""
+        lease_until = now + lease_s
+        rows = await self._engine.write(
+            "deliveries_claim", now=now, limit=limit, lease_until=lease_until, owner=self._owner
+        )
+        bodies = {row[0]: row[1:] for row in await self._events([row[1] for row in rows])}
+        return [delivery_of((*row, *bodies[row[1]]), lease_until) for row in rows]
+
+    async def _events(self, event_ids: list[str]) -> list[Row]:
+        return await self._engine.read("events_get", ids=event_ids) if event_ids else []
+
+    async def finish_delivery(self, delivery: Delivery, result: DeliveryResult) -> None:
+        """Write what became of an attempt, unless another has been begun meanwhile; what was delivered stays so."""
+        (entry,) = entry_rows(delivery.run_id, (result.entry,))
+        await self._engine.count_each(
+            ("delivery_update", "timeline_insert"),
+            id=delivery.id,
+            leased_until=delivery.leased_until,
+            state=result.state,
+            attempts=result.attempts,
+            due_at=result.due_at,
+            **entry._asdict(),
+        )
+
+    # -- API keys
+
+    async def add_key(self, record: KeyRecord, key_hash: str) -> bool:
+        """Keep an API key's hash; False when the name is taken."""
+        return await self._engine.count("key_insert", **key_values(record), hash=key_hash) == 1
+
+    async def key_by_hash(self, key_hash: str) -> KeyRecord | None:
+        """Return the valid key of that hash."""
+        rows = await self._engine.read("key_by_hash", hash=key_hash)
+        return key_of(rows[0]) if rows else None
+
+    async def keys(self) -> list[KeyRecord]:
+        """List all keys."""
+        return [key_of(row) for row in await self._engine.read("keys_list")]
+
+    async def revoke_key(self, name: str, now: float) -> bool:
+        """Revoke a key; False when there is no valid one of that name."""
+        return await self._engine.count("key_revoke", name=name, now=now) == 1
+
+    # -- uploads
+
+    async def add_file(self, record: FileRecord) -> None:
+        """Keep what is known of an upload."""
+        await self._engine.count("file_insert", **msgspec.structs.asdict(record))
+
+    async def file(self, file_id: str) -> FileRecord | None:
+        """Return an upload, expired or not."""
+        rows = await self._engine.read("file_get", id=file_id)
+        return file_of(rows[0]) if rows else None
+
+    async def delete_file(self, file_id: str) -> None:
+        """Forget an upload, if it is there."""
+        await self._engine.count("file_delete", id=file_id)
+
+    async def expired_files(self, now: float, limit: int) -> list[str]:
+        """Return the ids of uploads whose time is over."""
+        return [row[0] for row in await self._engine.read("files_expired", now=now, limit=limit)]
+
+    # -- retention
+
+    async def forgettable(self, before: float, now: float, after: str, limit: int) -> list[Run]:
+        """Return runs that ended before a moment and that nobody needs any more, oldest first."""
+        rows = await self._engine.read(
+            "runs_forgettable",
+            before=before,
+            youngest=new_id("run", max(before, 0.0)),
+            now=now,
+            after=after,
+            limit=limit,
+        )
+        return [run_of(*row) for row in rows]
+
+    async def count_rows(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Count the rows of runs, by table."""
+        ids = list(run_ids)
+        return {table: int((await self._engine.read(f"{table}_count_of", ids=ids))[0][0]) for table in _OF_A_RUN}
+
+    async def forget(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Delete runs with all that belongs to them, in one transaction; returns the numbers of rows by table."""
+        gone = await self._engine.count_each([f"{table}_delete_of" for table in _OF_A_RUN], ids=list(run_ids))
+        return dict(zip(_OF_A_RUN, gone, strict=True))
+
+    async def count_old_keys(self, now: float) -> int:
+        """Count the idempotency keys that hold no more."""
+        return int((await self._engine.read("idempotency_count", now=now))[0][0])
+
+    async def forget_keys(self, now: float, limit: int) -> int:
+        """Delete idempotency keys that hold no more; returns how many there were."""
+        return await self._engine.count("idempotency_delete", now=now, limit=limit)
+
+    async def stray_rows(self) -> dict[str, int]:
+        """Count rows whose counterpart is missing, by what they are."""
+        return {name: int((await self._engine.read(f"check_{name}"))[0][0]) for name in STRAY}

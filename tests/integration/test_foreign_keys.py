@@ -1,0 +1,198 @@
+"""Workspaces apart: with a key of another workspace nothing of this one is there, on any route.
+
+Not there means exactly that: the answer is the one that an id gets which does not exist at all.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import Struct
+
+from service.api.auth import add_key
+from service.ids import new_id
+from service.simulator import Simulator
+from tests.fakes.house import House, house
+from tests.fakes.routes import all_routes, ask
+from tests.integration.test_files import PNG, with_artifact
+from tests.integration.test_http import I2V, T2V
+
+ADOPT = "POST /v1/runs/{run}/adopt"
+OWNED = (
+    "GET /v1/runs/{run}",
+    "GET /v1/runs/{run}/timeline",
+    "POST /v1/runs/{run}/cancel",
+    ADOPT,
+    "POST /v1/runs/{run}/abandon",
+    "POST /v1/runs/{run}/retry",
+    "GET /v1/artifacts/{artifact}",
+    "HEAD /v1/artifacts/{artifact}",
+    "GET /v1/files/{file}",
+    "DELETE /v1/files/{file}",
+)
+NOBODYS = {
+    "GET /v1/nodes/{node}": "nodes are the same for all workspaces",
+    "POST /v1/nodes/{node}/runs": "what its input names is tried below",
+    "GET /v1/nodes/{node}/socket": "takes nothing that is kept",
+    "POST /v1/callbacks/{token}": "the token is the only credential, and providers have no key",
+}
+
+
+class Neighbour(Struct, frozen=True):
+    """Two workspaces: what one of them has, and a client with a key of the other."""
+
+    halley: House
+    ids: dict[str, str]
+    stranger: httpx.AsyncClient
+
+    def absent(self) -> dict[str, str]:
+        """Return ids of the same form that nothing has."""
+        now = self.halley.app.state.services.clock.now()
+        fresh = new_id("art", now)
+        return {
+            "run": new_id("run", now),
+            "file": new_id("file", now),
+            "artifact": fresh + self.ids["artifact"][len(fresh) :],
+        }
+
+
+@pytest.fixture
+async def next_door(tmp_path: Path, sim: Simulator) -> AsyncIterator[Neighbour]:
+    """A workspace with a run that has ended, its stored artifact and an upload, and a key of another."""
+    async with house(tmp_path, sim) as halley:
+        services = halley.app.state.services
+        artifact = await with_artifact(halley, PNG)
+        (run,) = (await halley.client.get("/v1/runs")).json()["data"]
+        file = (await halley.client.post("/v1/files", content=PNG)).json()
+        key = await add_key(services.store, services.clock, "stranger", "elsewhere") or ""
+        ids = {"run": run["id"], "artifact": artifact, "file": file["id"]}
+        async with httpx.AsyncClient(base_url=halley.url, headers={"X-API-Key": key}, timeout=40) as stranger:
+            yield Neighbour(halley, ids, stranger)
+
+
+def like(answer: httpx.Response, ids: dict[str, str]) -> tuple[int, str, dict[str, str]]:
+    """Return what can be told from an answer, with the ids that were asked for taken out."""
+    text = answer.text
+    for name, value in ids.items():
+        text = text.replace(value, f"<{name}>")
+    told = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
+    return answer.status_code, text, told
+
+
+def test_every_route_with_an_id_is_tried() -> None:
+    """A new route that takes an id has to be added to this file."""
+    with_id = {route for route in all_routes() if "{" in route}
+
+    assert with_id == {*OWNED, *NOBODYS}
+
+
+@pytest.mark.parametrize("route", OWNED)
+async def test_a_foreign_id_is_as_unknown_as_any(next_door: Neighbour, route: str) -> None:
+    """404, and nothing in the answer tells it from that for an id that does not exist."""
+    body, absent = {"task_id": "1"} if route == ADOPT else None, next_door.absent()
+
+    foreign = await ask(next_door.stranger, route, body=body, **next_door.ids)
+    unknown = await ask(next_door.stranger, route, body=body, **absent)
+
+    assert foreign.status_code == 404
+    assert like(foreign, next_door.ids) == like(unknown, absent)
+
+
+async def test_nothing_was_changed_by_trying(next_door: Neighbour) -> None:
+    """After a stranger has tried every route the owner has all that was there, as it was."""
+    halley, owner = next_door.halley, next_door.halley.client
+    seen = [route for route in OWNED if route.startswith("GET ")]
+    before = [await ask(owner, route, **next_door.ids) for route in seen]
+
+    for route in OWNED:
+        await ask(next_door.stranger, route, body={"task_id": "1"} if route == ADOPT else None, **next_door.ids)
+
+    after = [await ask(owner, route, **next_door.ids) for route in seen]
+    assert [answer.status_code for answer in before] == [200] * len(seen)
+    assert [answer.content for answer in after] == [answer.content for answer in before]
+    assert len((await halley.client.get("/v1/runs")).json()["data"]) == 1
+
+
+async def test_an_upload_is_used_through_no_other_id_route(next_door: Neighbour) -> None:
+    """The route of artifacts hands out uploads too, but not to strangers."""
+    absent = next_door.absent()
+
+    foreign = await ask(next_door.stranger, "GET /v1/artifacts/{artifact}", artifact=next_door.ids["file"])
+    unknown = await ask(next_door.stranger, "GET /v1/artifacts/{artifact}", artifact=absent["file"])
+
+    assert foreign.status_code == 404
+    assert like(foreign, next_door.ids) == like(unknown, absent)
+
+
+@pytest.mark.parametrize("mode", ["mock", "live", "preview"])
+@pytest.mark.parametrize("form", ["{file}", "{artifact}", "artifact://{artifact}"])
+async def test_an_input_names_nothing_foreign(next_door: Neighbour, mode: str, form: str) -> None:
+    """A start with a foreign upload or artifact is 404 like one with an id that does not exist, and is not kept."""
+    absent, answers = next_door.absent(), []
+    for ids in (next_door.ids, absent):
+        body = {"image": form.format(**ids), "prompt": "x"}
+        url = f"/v1/nodes/{I2V}/runs"
+        answers.append(await next_door.stranger.post(url, params={"mode": mode}, json=body))
+    foreign, unknown = answers
+
+    assert foreign.status_code == 404
+    assert like(foreign, next_door.ids) == like(unknown, absent)
+    assert (await next_door.stranger.get("/v1/runs")).json()["data"] == []
+
+
+async def test_lists_hold_nothing_foreign(next_door: Neighbour) -> None:
+    """No filter and no cursor shows a run of another workspace."""
+    owner, run_id = next_door.halley.client, next_door.ids["run"]
+    marks: dict[str, Any] = {"mode": "mock", "reference": "order-42", "group": "g"}
+    marked = (await owner.post(f"/v1/nodes/{T2V}/runs", params=marks, json={"prompt": "x"})).json()
+    later = new_id("run", next_door.halley.app.state.services.clock.now() + 60)
+    queries = [
+        {},
+        {"reference": "order-42"},
+        {"group": "g"},
+        {"node": T2V},
+        {"state": "succeeded"},
+        {"cursor": run_id},
+        {"cursor": marked["id"]},
+        {"cursor": later},
+    ]
+
+    answers = [await next_door.stranger.get("/v1/runs", params=query) for query in queries]
+    own = await owner.get("/v1/runs", params={"cursor": later})
+
+    assert [answer.json() for answer in answers] == [{"data": [], "next": None}] * len(queries)
+    assert len(own.json()["data"]) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"dedupe": 60}])
+async def test_equal_starts_of_two_workspaces_are_two_runs(next_door: Neighbour, options: dict[str, Any]) -> None:
+    """An idempotency key, or an equal input within `dedupe`, never answers with somebody else's run."""
+    headers = {} if options else {"Idempotency-Key": "order-42"}
+    params: dict[str, Any] = {"mode": "mock", **options}
+
+    runs = [
+        await client.post(f"/v1/nodes/{T2V}/runs", params=params, json={"prompt": "x"}, headers=headers)
+        for client in (next_door.halley.client, next_door.stranger)
+    ]
+
+    assert [answer.status_code for answer in runs] == [202, 202]
+    assert runs[0].json()["id"] != runs[1].json()["id"]
+    assert "idempotency-replayed" not in runs[1].headers
+
+
+async def test_a_signed_link_is_good_whoever_holds_it(next_door: Neighbour) -> None:
+    """A link is a capability for one thing: it needs no key, no key takes it away, and it opens nothing else."""
+    name = next_door.ids["artifact"]
+    services, url = next_door.halley.app.state.services, next_door.halley.url
+    link, _ = services.links.sign(name, url, services.clock.now())
+    elsewhere = link.replace(name, next_door.ids["file"])
+    nothing = link.replace(name, next_door.absent()["artifact"])
+
+    with_key = await next_door.stranger.get(link)
+    moved = [await next_door.stranger.get(each) for each in (elsewhere, nothing)]
+
+    assert (with_key.status_code, with_key.content) == (200, PNG)
+    assert [answer.status_code for answer in moved] == [403, 403]
+    assert moved[0].text == moved[1].text
