@@ -58,7 +58,7 @@ from service.workers.submitter import Submitter
 from service.workers.sweep import Crew, Sweep
 from service.workers.switchboard import Switchboard
 
-_DRAIN_S = 6.0  # after the 3 s that requests under way are given; a stop takes 10 s at most
+_DRAIN_S = 4.5  # after 1 s of notice and the 3 s that requests under way are given; a stop takes 10 s at most
 _WAIT_CAP_S = 25.0
 _MOCK_KEY = Secret("mock-key")
 _THIS_MACHINE = parse_networks("127.0.0.0/8, ::1")

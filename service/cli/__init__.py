@@ -16,6 +16,7 @@ _MODULES = {
     "simulate": "simulate",
     "check": "check",
     "run": "run",
+    "runs": "runs",
     "nodes": "nodes",
     "keys": "keys",
     "db": "database",

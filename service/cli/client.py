@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
+from service.settings import load_settings
+
 _ATTEMPTS = 5
 _PAUSE_S = 1.0
 _LONGEST_WAIT_S = 25.0
@@ -54,6 +56,15 @@ class HalleyClient:
         """Read a run, after waiting for its end so long at most; a Halley that restarts is waited for."""
         return self._send(self._request("GET", f"/v1/runs/{run_id}", params={"wait": wait_s}))
 
+    def get(self, path: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Read something else."""
+        return self._send(self._request("GET", path, params=dict(wanted)))
+
+    def move(self, run_id: str, move: str, body: Mapping[str, Any], idempotency_key: str) -> dict[str, Any]:
+        """Have something done about a run; a second answer to the same move is as good as the first."""
+        headers = {"Idempotency-Key": idempotency_key}
+        return self._send(self._request("POST", f"/v1/runs/{run_id}/{move}", json=dict(body), headers=headers))
+
     def _request(self, method: str, path: str, **words: Any) -> httpx.Request:
         request = self._http.build_request(method, path, **words)
         if request.url.scheme not in ("http", "https") or not request.url.host:
@@ -83,6 +94,13 @@ class HalleyClient:
             f"no Halley answers at {self._url} ({exc or type(exc).__name__}); "
             "start one with `halley serve`, or say where it is with --url"
         )
+
+
+def default_url() -> str:
+    """Return where a Halley with the settings of this environment listens."""
+    settings = load_settings()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _is_local(url: str) -> bool:

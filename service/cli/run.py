@@ -11,9 +11,8 @@ from uuid import uuid4
 import click
 import msgspec
 
-from service.cli.client import HalleyClient
+from service.cli.client import HalleyClient, default_url
 from service.lifecycle.states import FINAL
-from service.settings import load_settings
 from service.terminal import print_json, watching
 
 _WATCH_S = 1.0
@@ -46,7 +45,7 @@ def command(
     The exit code is 0 only when it succeeded, or was accepted with --no-wait.
     """
     options = {name: value for name, value in words.items() if value is not None}
-    with HalleyClient(url or _default_url(), key) as client:
+    with HalleyClient(url or default_url(), key) as client:
         run = client.start(node, values_of(inputs), {**options, "wait": 0}, str(uuid4()))
         if options.get("mode") == "preview":
             print_json(run)
@@ -54,12 +53,6 @@ def command(
         if wait:
             run = _watch(client, run)
     _show(run, waited=wait, as_json=as_json)
-
-
-def _default_url() -> str:
-    settings = load_settings()
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def values_of(words: tuple[str, ...]) -> dict[str, Any]:

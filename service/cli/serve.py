@@ -19,6 +19,9 @@ from service.simulator import Simulator, SimulatorOptions
 # anybody are taken, so that documented examples run as they stand.
 _MOCK = SimulatorOptions(speed=12.0, envelope="wrapped", strict_sessions=False)
 
+# `/readyz` says so before the door closes: a balancer that asks every second sends nobody to a closed door.
+_NOTICE_S = 1.0
+
 
 @click.command("serve")
 @click.option("--host", help="Address to listen on; HALLEY_HOST, else 127.0.0.1.")
@@ -50,6 +53,7 @@ async def _serve(settings: Settings, nodes: Catalog, listener: socket.socket) ->
                     click.echo(line)
                 await stop.wait()
                 click.echo("Halley finishes what is under way and stops.")
+                await asyncio.sleep(_NOTICE_S)
 
 
 def _greeting(settings: Settings, url: str, keys: list[str]) -> list[str]:

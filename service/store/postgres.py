@@ -29,7 +29,7 @@ _STATEMENT_S = 10
 _PATIENCE_S = 10.0  # so long a caller waits for a database that is away; sweeps try again by themselves
 _AGAIN_S = 0.2
 _BATCH = 128
-_CLOSE_S = 3.0
+_CLOSE_S = 0.5
 _ROUNDS = 50  # somebody else being quicker so often in a row is a fault, not bad luck
 # What says that the database, not the statement, is the trouble.
 _AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)

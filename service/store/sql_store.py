@@ -104,8 +104,9 @@ class SqlStore:
         return int((await self._engine.read("replicas_alive", now=now, alive_s=_ALIVE_S))[0][0])
 
     async def leave(self) -> None:
-        """Say that this process works no more."""
-        await self._engine.count("replicas_forget", owners=[self._owner])
+        """Say that this process works no more, and leave what it had in hand to others at once."""
+        names = ("runs_release_of", "deliveries_release_of", "replicas_forget")
+        await self._engine.count_each(names, now=self._clock.now(), owners=[self._owner])
 
     async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
         """Take up what dead processes left: settle their submissions, release their leases."""

@@ -67,13 +67,13 @@ class Replica:
         lines = (await self.client.get(f"/v1/runs/{run_id}/timeline")).json()["data"]
         raise AssertionError("\n".join([f"{run_id} is {run['state']}", *(str(line) for line in lines)]))
 
-    async def ready(self) -> None:
-        """Return once the process takes requests."""
+    async def ready(self, status: int = 200) -> None:
+        """Return once the process takes requests, or says that it takes no more (503)."""
         async with asyncio.timeout(30):
             while True:
                 assert self._server.returncode is None, self.log.read_text()
                 with contextlib.suppress(httpx.TransportError):
-                    if (await self.client.get("/readyz")).status_code == 200:
+                    if (await self.client.get("/readyz")).status_code == status:
                         return
                 await asyncio.sleep(0.05)
 

@@ -371,6 +371,47 @@ def test_run_tells_every_fault_of_the_input(halley: Halley, served: Served) -> N
     assert [each for each in ("/promt:", "/cfg_scale:", "/prompt:") if each not in result.stderr] == []
 
 
+# -- runs
+
+
+def test_an_operator_decides_about_runs(halley: Halley, served: Served) -> None:
+    """Runs are listed, shown with their timeline, given up and started anew from the command line."""
+    lost = (NODE, "prompt=a comet [[reset_before]]", "--mode", "mock")
+    begun = halley("run", *lost, "--no-wait", "--reference", "lost-1", "--json", **served.settings)
+    run = json.loads(begun.stdout)["id"]
+    until = time.monotonic() + LIMIT_S
+    listed = ""
+    while run not in listed and time.monotonic() < until:
+        listed = halley("runs", "list", "--state", "submit_unknown", **served.settings).stdout
+
+    shown = halley("runs", "show", run, "--json", **served.settings)
+    told = halley("runs", "show", run, **served.settings)
+    adopted = halley("runs", "adopt", run, "no-such-task", **served.settings)
+    canceled = halley("runs", "cancel", run, **served.settings)
+    late = halley("runs", "abandon", run, **served.settings)
+    again = halley("runs", "retry", run, "--json", **served.settings)
+
+    assert run in listed
+    assert [entry["detail"].get("state") for entry in json.loads(shown.stdout)["timeline"]][:2] == [
+        "queued",
+        "submitting",
+    ]
+    assert "submission 1 begins" in told.stdout
+    assert f"{run} is running" in adopted.stdout
+    assert f"{run} is canceled" in canceled.stdout
+    assert late.exit_code == 1
+    assert "Only a run in submit_unknown" in late.stderr
+    assert json.loads(again.stdout)["id"] != run
+
+
+def test_a_run_that_is_not_there_is_told(halley: Halley, served: Served) -> None:
+    """Every command about a run says so and exits with 1."""
+    for words in (("show",), ("cancel",), ("abandon",), ("retry",)):
+        result = halley("runs", *words, "run_none", **served.settings)
+        assert result.exit_code == 1
+        assert "run_none" in result.stderr
+
+
 def test_a_name_that_stands_twice_gives_a_list() -> None:
     """Inputs that take several values are written several times."""
     values = values_of(("image=a", "image=b", 'image:={"c":1}', "text=a=b", "empty="))
