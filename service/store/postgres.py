@@ -10,7 +10,7 @@ No commit notifies anybody: that takes a lock of the whole cluster. Whoever wait
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import asyncpg
@@ -32,7 +32,13 @@ _BATCH = 128
 _CLOSE_S = 0.5
 _ROUNDS = 50  # somebody else being quicker so often in a row is a fault, not bad luck
 # What says that the database, not the statement, is the trouble.
-_AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a session that ends amid an answer may leave its client in disorder
+    asyncpg.OperatorInterventionError,
+)
 _MAY_WORK_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 
@@ -126,8 +132,8 @@ class PostgresEngine:
     async def _fetch(self, name: str, values: dict[str, Any]) -> list[Row]:
         statement = self._sql[name]
         given = [values[each] for each in statement.names]
-        if any(isinstance(value, str) and "\0" in value for value in given):
-            return []  # PostgreSQL keeps no such text, so nothing is there
+        if _has_nul(given):
+            return []
         async with self._connection() as connection:
             return [tuple(row) for row in await connection.fetch(statement.sql, *given)]
 
@@ -151,6 +157,8 @@ class PostgresEngine:
         """Carry out a unit, together with others that wait."""
         if self._pump is None:
             raise StoreError("the database is closed")
+        if _has_nul(unit.key):
+            return unit.plan([]).result
         waiting = _Waiting(unit, asyncio.get_running_loop().create_future(), time.monotonic() + self._patience_s)
         self._waiting.append(waiting)
         self._rung.set()
@@ -218,10 +226,12 @@ class PostgresEngine:
             return await _insisting(lambda: self._recommit(values))
 
     async def _recommit(self, values: dict[str, Any]) -> set[str]:
-        done = {row[0] for row in await self._fetch("committed", values)}
-        if done:
-            return done | set(values["always"])
-        return {row[0] for row in await self._fetch("commit", values)}
+        """Write again what may have come through; what has done so already is not of the version any more.
+
+        The first statement may still be at work: the second waits for its locks, so only after it is there certainty.
+        """
+        done = {row[0] for row in await self._fetch("commit", values)}
+        return done | {row[0] for row in await self._fetch("committed", values)}
 
 
 class StoreAway(StoreError):
@@ -311,6 +321,11 @@ def _parted(waiting: "list[_Waiting[Any]]") -> "tuple[list[_Waiting[Any]], list[
             batch.append(each)
         touched |= each.unit.touches
     return batch, rest
+
+
+def _has_nul(values: Iterable[Any]) -> bool:
+    """Tell whether a text is among values that PostgreSQL cannot keep, so that nothing is there by it."""
+    return any(isinstance(value, str) and "\0" in value for value in values)
 
 
 async def _insisting(work: Callable[[], Awaitable[T]]) -> T:

@@ -68,6 +68,7 @@ inserted AS (
            leased_by, doc
     FROM wanted WHERE (key_id IS NULL OR key_id IN (SELECT key_id FROM counted))
                   AND (key IS NULL OR id IN (SELECT run_id FROM held))
+    ON CONFLICT (id) DO NOTHING
     RETURNING id
 ),
 done AS (
