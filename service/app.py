@@ -263,7 +263,7 @@ class House:
                 mode: Materials(vault, way, store, files=files, links=links, public_url=base, clock=self._clock)
                 for mode, (way, base) in ways.items()
             },
-            upkeep=Upkeep(store, vault, self._clock),
+            upkeep=Upkeep(store, vault, self._clock, keep_runs_s=self._settings.keep_runs_s),
         )
 
     async def _desk(self, stack: contextlib.AsyncExitStack, store: Store, crew: Crew, switchboard: Switchboard) -> Desk:

@@ -1,6 +1,7 @@
 """Settings from the environment, all checked at start; a wrong one is named in one clear line."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.egress import parse_networks
 from service.errors import SettingsError
 
 _KEY_NAMES = ("COMETAPI_KEY", "COMETAPI_API_KEY", "COMET_API_KEY")
+_UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _MASK = "********"
 
 
@@ -46,6 +48,7 @@ class _Texts(Struct, frozen=True, kw_only=True):
     HALLEY_SECRET_KEY: str | None = None
     HALLEY_NODES_PATH: str = ""
     HALLEY_EGRESS_ALLOW: str = ""
+    HALLEY_KEEP_RUNS: str | None = None
     HALLEY_LOG: Literal["text", "json"] = "text"
 
 
@@ -64,6 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         secret_key: Key that signing secrets are derived from; made in the data folder when not given.
         nodes_path: More definition folders.
         egress_allow: Networks that webhooks may reach although they are not public.
+        keep_runs_s: Runs that ended longer ago are deleted with all that was kept of them; None keeps all.
         log: Form of the log lines.
     """
 
@@ -78,6 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     secret_key: Secret | None
     nodes_path: tuple[Path, ...]
     egress_allow: tuple[IPv4Network | IPv6Network, ...]
+    keep_runs_s: float | None
     log: Literal["text", "json"]
 
 
@@ -107,8 +112,28 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         secret_key=_secret(texts.HALLEY_SECRET_KEY),
         nodes_path=_folders(texts.HALLEY_NODES_PATH),
         egress_allow=_networks(texts.HALLEY_EGRESS_ALLOW),
+        keep_runs_s=_age(texts.HALLEY_KEEP_RUNS),
         log=texts.HALLEY_LOG,
     )
+
+
+def age_s(text: str) -> float:
+    """Read a length of time such as `30d`, `12h` or `8w`; returns seconds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = re.fullmatch("([1-9][0-9]{0,5})([hdw])", text)
+    if found is None:
+        raise ValueError(f"{text!r} is no age; write 30d, 12h or 8w")
+    return float(found[1]) * _UNITS_S[found[2]]
+
+
+def _age(text: str | None) -> float | None:
+    try:
+        return None if text is None else age_s(text)
+    except ValueError as exc:
+        raise SettingsError(f"HALLEY_KEEP_RUNS: {exc}") from None
 
 
 def _secret(value: str | None) -> Secret | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,12 +14,11 @@ from service.artifacts.retention import Retention
 from service.artifacts.vault import FolderVault
 from service.clock import SystemClock
 from service.errors import SettingsError
-from service.settings import Settings, load_settings
+from service.settings import Settings, age_s, load_settings
 from service.store.opening import store_of
 from service.store.sqlite_files import require_database
 from service.terminal import print_json, print_table
 
-_UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _KINDS = (
     "runs",
     "inputs",
@@ -40,10 +38,10 @@ class _Age(click.ParamType[float]):
     name = "age"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch("([1-9][0-9]{0,5})([hdw])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no age; write 30d, 12h or 8w", param, ctx)
-        return float(found[1]) * _UNITS_S[found[2]]
+        try:
+            return age_s(str(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
 
 
 @click.command("prune")

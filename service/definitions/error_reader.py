@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from service.definitions.paths import Lookup, Scope, as_text, compile_path, decode_body, first_text
@@ -67,7 +68,10 @@ class ErrorReader:
         form = _form(body)
         codes, message = self._said(scope, "" if form == "html" else as_text(body))
         rule = self._rule(codes, message, status, form)
-        return rule.error(message, codes, status, starts=starts), rule.rule
+        error = rule.error(message, codes, status, starts=starts)
+        if starts and _is_cut_success(status, body):
+            error = msgspec.structs.replace(error, submitted="maybe")
+        return error, rule.rule
 
     def _said(self, scope: Scope, otherwise: str) -> tuple[list[str], str]:
         """Return codes and message, also from JSON or an event that stands as text in the message's place."""
@@ -187,6 +191,12 @@ def _object_in(text: str) -> dict[str, Any] | None:
     json = event[1] if event else text
     found = decode_body(json.encode("utf-8", "replace")) if json.startswith("{") else None
     return found if isinstance(found, dict) else None
+
+
+def _is_cut_success(status: int | None, body: Any) -> bool:
+    """Tell whether a success arrived without its words, so that what it accepted is paid for and not known."""
+    is_cut = isinstance(body, str) and body.lstrip()[:1] in ("", "{", "[")
+    return is_cut and status is not None and status < FIRST_NON_SUCCESS
 
 
 def _form(body: Any) -> _Form:

@@ -89,7 +89,7 @@ class Dispatcher:
         except CannotOpen as exc:  # the right key may be there after the next start
             self._log.error("delivery.sealed", event_id=delivery.event_id, error=str(exc))
             return Exchange(outcome="failed", reason=f"The webhook URL cannot be read: {exc}.")
-        moment = datetime.fromtimestamp(self._clock.now(), UTC)
+        moment = datetime.fromtimestamp(self._clock.wall(), UTC)
         secrets = self._secrets_of(delivery.workspace)
         headers = signed_headers(secrets, delivery.event_id, moment, delivery.body)
         return await self._sender.post(url, delivery.body, headers)

@@ -143,7 +143,7 @@ class Sender:
             reason=reason,
             status=response.status,
             answer=answer,
-            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._clock.now()),
+            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._clock.wall()),
         )
 
     def _explain(self, error: Exception) -> tuple[Outcome, str]:

@@ -303,5 +303,8 @@ class Store(Protocol):
     async def forget_keys(self, now: float, limit: int) -> int:
         """Delete idempotency keys that hold no more; returns how many there were."""
 
+    async def forget_usage(self, now: float) -> None:
+        """Delete what keys started on days that are over."""
+
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""

@@ -95,13 +95,17 @@ class SqlStore:
         """Say that this process works from now on; returns whether it is the only one."""
         if not self._engine.is_shared:
             await self._engine.count("replicas_forget_all")
-        return await self.beat() == 1
+        await self._engine.count("replica_beat", owner=self._owner, now=self._clock.now())
+        return await self._alive() == 1
 
     async def beat(self) -> int:
         """Say that this process lives; returns how many do."""
-        now = self._clock.now()
-        await self._engine.count("replica_beat", owner=self._owner, now=now)
-        return int((await self._engine.read("replicas_alive", now=now, alive_s=_ALIVE_S))[0][0])
+        if self._engine.is_shared:
+            await self._engine.count("replica_beat", owner=self._owner, now=self._clock.now())
+        return await self._alive()
+
+    async def _alive(self) -> int:
+        return int((await self._engine.read("replicas_alive", alive_s=_ALIVE_S))[0][0])
 
     async def leave(self) -> None:
         """Say that this process works no more, and leave what it had in hand to others at once."""
@@ -110,7 +114,7 @@ class SqlStore:
 
     async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
         """Take up what dead processes left: settle their submissions, release their leases."""
-        dead = [row[0] for row in await self._engine.read("replicas_dead", now=now, alive_s=_ALIVE_S)]
+        dead = [row[0] for row in await self._engine.read("replicas_dead", alive_s=_ALIVE_S)]
         if is_alone:
             await self._engine.count_each(("runs_release", "deliveries_release"), now=now, owner=self._owner)
         elif dead:
@@ -390,6 +394,10 @@ class SqlStore:
     async def forget_keys(self, now: float, limit: int) -> int:
         """Delete idempotency keys that hold no more; returns how many there were."""
         return await self._engine.count("idempotency_delete", now=now, limit=limit)
+
+    async def forget_usage(self, now: float) -> None:
+        """Delete what keys started on days that are over."""
+        await self._engine.count("usage_delete", day=day_of(now))
 
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""

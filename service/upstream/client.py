@@ -1,5 +1,6 @@
 """Submitting and asking: a node's request out, a reading or an outcome back. Knows nodes, not runs' states."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from service.definitions.paths import decode_body
 from service.definitions.reader import Answer, As, RawBody, Reading, raw_artifact, seen_data
 from service.definitions.request import OutgoingRequest
 from service.definitions.schema import Stream, seconds
-from service.errors import CallerError, MediaUnavailable, NotSent, SocketRefused, Unconfirmed
+from service.errors import CallerError, MediaUnavailable, NotSent, SocketRefused, StoreError, Unconfirmed
 from service.lifecycle.artifacts import artifact_id
 from service.lifecycle.run import Run
 from service.lifecycle.transitions import Accepted, Refused, SubmissionOutcome, Unknown
@@ -27,6 +28,7 @@ from service.upstream.local import looked_up
 from service.upstream.transport import Keep, Transport, WireAnswer, WireSocket, WireStream
 from service.upstream.turn import hold_turn, turn_inputs
 
+_KEEP_AGAIN_S = 0.5
 _SUBMIT_TIMEOUT_S = 60.0
 _DIRECT_TIMEOUT_S = 300.0
 _QUERY_TIMEOUT_S = 60.0
@@ -96,6 +98,8 @@ class UpstreamClient:
                 ready = await stack.enter_async_context(self._materials.ready(node, inputs, run.workspace))
                 socket = node.node.socket
                 said = turn_inputs(node, ready, socket.rate) if socket else {}
+            except StoreError as exc:
+                return Refused(error=ReadError(code="server", message=str(exc), retryable=True))
             except (CallerError, MediaUnavailable) as exc:  # only here is it sure that nothing was sent
                 retryable = isinstance(exc, MediaUnavailable) and exc.retryable
                 return Refused(error=ReadError(code="invalid_request", message=_told(exc), retryable=retryable))
@@ -130,7 +134,7 @@ class UpstreamClient:
         return await self._outcome(node, run, request, answer)
 
     def _refused(self, node: CompiledNode, exc: SocketRefused) -> Refused:
-        retry_after_s = parse_retry_after(exc.headers.get("retry-after"), self._clock.now())
+        retry_after_s = parse_retry_after(exc.headers.get("retry-after"), self._clock.wall())
         return Refused(error=handshake_error(node, exc), status=exc.status, retry_after_s=retry_after_s)
 
     def socket(
@@ -259,11 +263,16 @@ class UpstreamClient:
         """Keep the results that came as bytes inside the answer."""
         if all(artifact.content is None for artifact in reading.artifacts):
             return reading
-        artifacts = await kept_results(reading.artifacts, run.id, self._vault)
-        return msgspec.structs.replace(reading, artifacts=artifacts)
+        while True:
+            try:
+                artifacts = await kept_results(reading.artifacts, run.id, self._vault)
+            except StoreError:
+                await asyncio.sleep(_KEEP_AGAIN_S)  # they are paid for and nowhere else: room on the disk is waited for
+            else:
+                return msgspec.structs.replace(reading, artifacts=artifacts)
 
     def _retry_after_s(self, answer: WireAnswer) -> float | None:
-        return parse_retry_after(answer.headers.get("retry-after"), self._clock.now())
+        return parse_retry_after(answer.headers.get("retry-after"), self._clock.wall())
 
 
 async def _heard(wire: WireStream, listener: Listener | None) -> AsyncIterator[bytes]:

@@ -24,6 +24,8 @@ from service.upstream.masking import Mask
 
 _KEEPALIVE_S = 4.0  # shorter than servers', so that a paid request never meets a connection being closed
 _CONNECT_S = 5.0
+_STOOD_STILL_S = 0.5  # a timer that rings so late rings in a process that was frozen
+_CATCH_UP_S = 2.0
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _HEADERS = {"User-Agent": "Halley"}
 _SOCKET_OPEN_S = 15.0
@@ -206,11 +208,19 @@ class Transport:
         session = self._open_session()
         data, content_type = _encoded(request)
         headers = self._headers(request, accept) | content_type
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
         with _told_apart(timeout_s):
-            async with session.request(
-                request.method, self._url(request), data=data, headers=headers, allow_redirects=False, timeout=timeout
-            ) as response:
+            async with (
+                _within(timeout_s),
+                session.request(
+                    request.method,
+                    self._url(request),
+                    data=data,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=timeout,
+                ) as response,
+            ):
                 yield response
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -229,6 +239,24 @@ class Transport:
         if request.auth == "query" and self._key is not None:
             url = url.update_query(key=self._key.reveal())
         return url
+
+
+@contextlib.asynccontextmanager
+async def _within(timeout_s: float) -> AsyncIterator[None]:
+    """Raise `TimeoutError` after a time; a process that stood still takes in first what has come meanwhile."""
+    loop = asyncio.get_running_loop()
+    due_at = loop.time() + timeout_s
+    async with asyncio.timeout(None) as limit:
+
+        def end() -> None:
+            late_s = loop.time() - due_at
+            limit.reschedule(loop.time() + (_CATCH_UP_S if late_s > _STOOD_STILL_S else 0.0))
+
+        timer = loop.call_at(due_at, end)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """Sends queued runs upstream, once each: `submitting` is committed before the first byte leaves."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from service.definitions.catalog import CompiledNode
+from service.definitions.error_reader import ReadError
 from service.errors import StoreError
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import (
@@ -15,7 +17,6 @@ from service.lifecycle.transitions import (
     submission_ended,
     undefined,
 )
-from service.store.base import Decide
 from service.workers.lanes import LaneWorker
 
 _CROWDED = ("rate_limited", "upstream_busy")
@@ -47,22 +48,33 @@ class Submitter(LaneWorker):
     async def _work(self, runs: list[Run]) -> None:
         (run,) = runs
         desk, node = self._desk, self._desk.catalog.nodes[run.node]
-        inputs = await desk.store.run_input(run.id)
-        outcome = await self._outcome(run, node, inputs)
+        inputs: dict[str, Any] = {}
+        try:
+            inputs = await desk.store.run_input(run.id)
+        except StoreError as exc:
+            outcome: SubmissionOutcome = Refused(error=ReadError(code="server", message=str(exc), retryable=True))
+        else:
+            outcome = await self._outcome(run, node, inputs)
         if isinstance(outcome, Refused) and outcome.error.code in _CROWDED:
             desk.budgets.of(run.lane).pause(outcome.retry_after_s or _CROWDED_PAUSE_S)
         following, now = desk.following(run, node), desk.clock.now()
-        await self._keep(run, lambda current: submission_ended(current, outcome, now, following, attempt=run.attempts))
+        await self._insist(
+            run,
+            lambda: desk.store.change(
+                run.id, lambda current: submission_ended(current, outcome, now, following, attempt=run.attempts)
+            ),
+        )
         if isinstance(outcome, Accepted) and node.node.continues:
-            await desk.store.wake(run.lane, str(inputs.get(node.node.continues, "")), now)
+            task_id = str(inputs.get(node.node.continues, ""))
+            await self._insist(run, lambda: desk.store.wake(run.lane, task_id, now))
             desk.ring("poll")
         self._tell(run, outcome)
 
-    async def _keep(self, run: Run, decide: Decide) -> None:
+    async def _insist(self, run: Run, write: Callable[[], Awaitable[object]]) -> None:
         """Write what became of a submission, however long the database is away or full: nobody else knows it."""
         while True:
             try:
-                await self._desk.store.change(run.id, decide)
+                await write()
             except StoreError as exc:
                 self._desk.log.warning("submission.not_kept", run=run.id, error=str(exc), again_in_s=_KEEP_AGAIN_S)
                 await asyncio.sleep(_KEEP_AGAIN_S)

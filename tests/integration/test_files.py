@@ -12,6 +12,7 @@ import pytest
 
 from service.api.auth import add_key
 from service.artifacts.upkeep import Upkeep
+from service.clock import Clock
 from service.lifecycle.artifacts import artifact_id, run_of
 from service.lifecycle.run import Artifact, Change, Run
 from service.simulator import Simulator
@@ -376,3 +377,29 @@ async def test_expired_uploads_are_deleted(halley: House) -> None:
     assert more is False
     assert await services.store.file(old["id"]) is None
     assert [path.name for path in stored_files(halley)] == [young["id"]]
+
+
+class Ahead:
+    """A clock that is days ahead of another."""
+
+    def __init__(self, clock: Clock, days: float) -> None:
+        self._clock = clock
+        self._ahead_s = days * 86400.0
+
+    def now(self) -> float:
+        """Return the time."""
+        return self._clock.now() + self._ahead_s
+
+
+async def test_old_runs_go_by_themselves_where_the_settings_say_so(halley: House) -> None:
+    """Upkeep forgets runs that ended longer ago than they are kept; where no time is set it forgets none."""
+    run = await halley.end((await halley.start(T2V, {"prompt": "x"})).json()["id"])
+    services = halley.app.state.services
+    later = Ahead(services.clock, 10)
+
+    await Upkeep(services.store, services.vault, later).run_once()
+    kept = await halley.client.get(f"/v1/runs/{run['id']}")
+    await Upkeep(services.store, services.vault, later, keep_runs_s=7 * 86400.0).run_once()
+    gone = await halley.client.get(f"/v1/runs/{run['id']}")
+
+    assert (kept.status_code, gone.status_code) == (200, 404)

@@ -134,6 +134,8 @@ class StoppedClock:
         """Return the one moment."""
         return NOW
 
+    wall = now
+
 
 @asynccontextmanager
 async def sending(

@@ -325,6 +325,9 @@ SELECT count(*) FROM idempotency_keys WHERE expires_at <= :now;
 DELETE FROM idempotency_keys WHERE (scope, key) IN
   (SELECT scope, key FROM idempotency_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit);
 
+-- name: usage_delete
+DELETE FROM key_usage WHERE day < :day;
+
 -- name: check_runs_without_input
 SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_id = runs.id);
 

@@ -63,10 +63,10 @@ SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'runnin
 SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
 
 -- name: runs_orphaned
--- Runs that are being submitted by nobody who is at work.
+-- Runs that are being submitted by nobody who is at work. A file has one process, so whoever is enrolled lives.
 SELECT doc, version, due_at FROM runs
 WHERE state = 'submitting' AND deadline_at IS NOT NULL
-  AND (leased_by IS NULL OR leased_by NOT IN (SELECT id FROM replicas WHERE seen_at > :now - :alive_s))
+  AND (leased_by IS NULL OR leased_by NOT IN (SELECT id FROM replicas))
 ORDER BY id LIMIT :limit;
 
 -- name: runs_resting
@@ -159,10 +159,10 @@ INSERT INTO replicas (id, seen_at) VALUES (:owner, :now) ON CONFLICT (id) DO UPD
 UPDATE replicas SET seen_at = :now WHERE id = :owner;
 
 -- name: replicas_alive
-SELECT count(*) FROM replicas WHERE seen_at > :now - :alive_s;
+SELECT count(*) FROM replicas;
 
 -- name: replicas_dead
-SELECT id FROM replicas WHERE seen_at <= :now - :alive_s;
+SELECT id FROM replicas WHERE false;
 
 -- name: replicas_forget
 DELETE FROM replicas WHERE id IN (SELECT value FROM json_each(:owners));
@@ -251,6 +251,9 @@ SELECT count(*) FROM idempotency_keys WHERE expires_at <= :now;
 -- name: idempotency_delete
 DELETE FROM idempotency_keys WHERE (scope, key) IN
   (SELECT scope, key FROM idempotency_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit);
+
+-- name: usage_delete
+DELETE FROM key_usage WHERE day < :day;
 
 -- name: check_runs_without_input
 SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_id = runs.id);

@@ -1,0 +1,129 @@
+"""The named steps between two writes, and a store that ends its process at one of them.
+
+The verbs that write are read off the `Store` protocol, so that a new one is a new step by itself.
+"""
+
+import inspect
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from service.store.base import Decide, Store
+
+_LIFE = frozenset({"open", "close", "check"})
+READING = frozenset(
+    {
+        "count_old_keys",
+        "count_rows",
+        "count_running",
+        "due_lanes",
+        "expired_files",
+        "file",
+        "forgettable",
+        "key_by_hash",
+        "keys",
+        "open_runs",
+        "resting",
+        "run",
+        "run_by_token",
+        "run_input",
+        "runs",
+        "stray_rows",
+        "timeline",
+    }
+)
+# Verbs that no caller brings about by starting runs: what does instead, or why there is nothing to be found there.
+PROVOKED = {
+    "add_file": "an upload",
+    "delete_file": "an upload's end",
+    "wake": "a window that is confirmed",
+    "leave": "a graceful stop",
+}
+ELSEWHERE = {
+    "add_key": "one transaction of the first start or of a command, with no second write to go with it",
+    "revoke_key": "one transaction of a command",
+    "forget": "one transaction of a command",
+    "forget_keys": "one transaction of a command",
+    "forget_usage": "one statement of the upkeep, which may as well come a minute later",
+}
+_VERBS = dict(inspect.getmembers(Store, inspect.iscoroutinefunction))
+WRITING = tuple(sorted(_VERBS.keys() - READING - _LIFE))
+DECIDING = tuple(
+    name
+    for name in WRITING
+    if any(each.annotation == Decide for each in inspect.signature(_VERBS[name]).parameters.values())
+)
+STORE_STEPS = tuple(
+    f"{verb}.{place}" for verb in WRITING for place in ("before", *(("within",) if verb in DECIDING else ()), "after")
+)
+RUN_STEPS = tuple(step for step in STORE_STEPS if step.partition(".")[0] not in {*PROVOKED, *ELSEWHERE})
+
+
+def kill_this_process() -> None:
+    """End this process as the machine would: at once, with nothing flushed or told."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Fuse:
+    """Burns down when a step has been passed so often.
+
+    Args:
+        words: `step:count`, such as `change.after:3`; empty for a fuse that never burns down.
+        end: What happens then.
+    """
+
+    def __init__(self, words: str, end: Callable[[], None]) -> None:
+        self._step, _, count = words.partition(":")
+        self._left = int(count or 1)
+        self._end = end
+        self._lock = threading.Lock()
+
+    def passes(self, step: str) -> None:
+        """Take note that a step is passed."""
+        if step != self._step:
+            return
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._end()
+
+
+class InterruptedStore:
+    """A store whose process ends before a writing verb, inside its transaction, or after its commit.
+
+    Args:
+        store: The real one.
+        fuse: Tells when.
+    """
+
+    def __init__(self, store: Store, fuse: Fuse) -> None:
+        self._store = store
+        self._fuse = fuse
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._store, name)
+        return self._interrupted(name, member) if name in WRITING else member
+
+    def _interrupted(self, name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*args: Any, **words: Any) -> Any:
+            self._fuse.passes(f"{name}.before")
+            deciding = [self._within(name, each) for each in args]
+            result = await verb(*deciding, **{word: self._within(name, each) for word, each in words.items()})
+            self._fuse.passes(f"{name}.after")
+            return result
+
+        return call
+
+    def _within(self, name: str, given: Any) -> Any:
+        """Wrap what the store calls inside its transaction, and leave everything else as it is."""
+        if not callable(given):
+            return given
+
+        def decide(*args: Any) -> Any:
+            decided = given(*args)
+            self._fuse.passes(f"{name}.within")
+            return decided
+
+        return decide
