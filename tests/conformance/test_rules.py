@@ -1,4 +1,4 @@
-"""Facts in any order, over a real store: whatever comes, early, late, twice or after a crash, the promises hold.
+"""Facts in any order, over real stores: whatever comes, early, late, twice or after a crash, the promises hold.
 
 The machine plays all workers at once and keeps a model of its own: what each rule decided (`told`), which submissions
 are on their way, which deliveries have ended. After each step the database must say the same. What single facts do
@@ -12,8 +12,9 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, Protocol, TypeVar, get_args
 
+import asyncpg
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from service.clock import Clock
 from service.definitions.catalog import CompiledPace
 from service.definitions.error_reader import ReadError
 from service.definitions.reader import Reading
@@ -36,9 +38,12 @@ from service.lifecycle.recovery import looked_late
 from service.lifecycle.run import END_EVENTS, Change, Entry, EventType, FlowState, Run, Webhook
 from service.lifecycle.states import RunState, may_follow
 from service.lifecycle.transitions import Accepted, Following, Refused, Unknown
+from service.settings import Secret
 from service.store.base import Decide, Delivery, DeliveryResult, Idempotency
+from service.store.opening import store_of
 from service.store.sql_store import SqlStore
 from service.store.sqlite import SqliteEngine
+from tests.fakes.postgres import PostgresServer
 from tests.unit.lifecycle.test_transitions import a_run
 
 T = TypeVar("T")
@@ -183,50 +188,126 @@ class TurnedClock:
         return self.time
 
 
+class Disk(Protocol):
+    """What outlives a process."""
+
+    async def open(self) -> SqlStore:
+        """Return an open, empty store."""
+
+    async def lose(self, store: SqlStore) -> SqlStore:
+        """End a process amid its work; returns the store of the next one."""
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Look at what is kept."""
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class LiteDisk:
+    """A SQLite file; a process that is lost leaves the files as they are at that moment."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._folder = tempfile.TemporaryDirectory()
+        self._lives = 0
+
+    @property
+    def _file(self) -> Path:
+        return Path(self._folder.name) / f"{self._lives}.db"
+
+    async def open(self) -> SqlStore:
+        """Return an open store on what is there."""
+        store = SqlStore(SqliteEngine(self._file, synchronous="OFF"), self._clock)
+        await store.open()
+        self._reader = sqlite3.connect(f"file:{self._file}?mode=ro", uri=True)
+        return store
+
+    async def lose(self, store: SqlStore) -> SqlStore:
+        """Copy the files as they are, and go on with the copy."""
+        before = self._file
+        self._lives += 1
+        for suffix in ("", "-wal"):
+            if Path(f"{before}{suffix}").exists():
+                shutil.copy(f"{before}{suffix}", f"{self._file}{suffix}")
+        self._reader.close()
+        await store.close()
+        return await self.open()
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Look at what is kept."""
+        return self._reader.execute(query).fetchall()
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+        self._reader.close()
+        self._folder.cleanup()
+
+
+class PostgresDisk:
+    """A PostgreSQL database; a process that is lost leaves its sessions, and nobody hears of it for a while."""
+
+    def __init__(self, clock: Clock, url: Secret) -> None:
+        self._clock = clock
+        self._url = url
+
+    async def open(self) -> SqlStore:
+        """Return an open store on an emptied database."""
+        store = store_of(self._url, self._clock)
+        await store.open()
+        self._onlooker: Any = await asyncpg.connect(self._url.reveal())
+        tables = "runs, run_inputs, events, deliveries, timeline, callbacks, idempotency_keys, replicas"
+        await self._onlooker.execute(f"TRUNCATE {tables}")
+        return store
+
+    async def lose(self, store: SqlStore) -> SqlStore:
+        """Go on with another process, once the lost one is taken for dead."""
+        await store.close()
+        await self._onlooker.execute("DELETE FROM replicas")
+        after = store_of(self._url, self._clock)
+        await after.open()
+        return after
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Look at what is kept."""
+        return [tuple(row) for row in await self._onlooker.fetch(query)]
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+        await self._onlooker.close()
+
+
 class Life(RuleBasedStateMachine):
     """All that can happen to a few runs."""
 
     runs = Bundle("runs")
+    make_disk: ClassVar[Callable[[Clock], Disk]] = staticmethod(LiteDisk)
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.clock = TurnedClock()
-        self.lives = 0
         self.told: dict[str, list[Change]] = defaultdict(list)
         self.heard: dict[str, list[Change]] = defaultdict(list)
         self.steps: list[tuple[Run, Change]] = []
         self.claimed: list[Delivery] = []
         self.ended_deliveries: dict[str, str] = {}
         self.attempts_told: Counter[str] = Counter()
-        self._open(self._home())
+        self.disk = self.make_disk(self.clock)
+        self._move_in(self._do(self.disk.open()))
 
     # -- the house around the runs
 
-    def _home(self) -> Path:
-        home = Path(self.folder.name) / str(self.lives)
-        home.mkdir()
-        return home
-
-    def _open(self, home: Path) -> None:
-        self.home = home
-        engine = SqliteEngine(home / "halley.db", synchronous="OFF")
-        self.store = SqlStore(engine, self.clock)
-        self._do(self.store.open())
+    def _move_in(self, store: SqlStore) -> None:
+        self.store = store
         self.store.listen(lambda change: self.heard[change.run.id].append(change))
-        self.reader = sqlite3.connect(f"file:{home / 'halley.db'}?mode=ro", uri=True)
-
-    def _close(self) -> None:
-        self.reader.close()
-        self._do(self.store.close())
 
     def teardown(self) -> None:
         """Leave nothing behind."""
-        self._close()
+        self._do(self.store.close())
+        self._do(self.disk.close())
         self._do(self.loop.shutdown_default_executor())
         self.loop.close()
-        self.folder.cleanup()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -268,7 +349,7 @@ class Life(RuleBasedStateMachine):
             self._happen(run_id, fact)
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self.reader.execute(query).fetchall()
+        return self._do(self.disk.rows(query))
 
     # -- starts
 
@@ -399,13 +480,7 @@ class Life(RuleBasedStateMachine):
         """Lose the process amid its work: the next one has what was on the disk at that moment, and nothing else."""
         self._claim_deliveries()
         self._do(self.store.claim("running", "p", self.clock.now(), 3, lease_s=60.0))
-        self.lives += 1
-        home = self._home()
-        for name in ("halley.db", "halley.db-wal"):
-            if (self.home / name).exists():
-                shutil.copy(self.home / name, home / name)
-        self._close()
-        self._open(home)
+        self._move_in(self._do(self.disk.lose(self.store)))
         now = self.clock.now()
         abandoned = {c[-1].run.id for c in self.told.values() if c[-1].run.state == "submitting"}
         self._do(self.store.enroll())
@@ -601,4 +676,17 @@ def test_facts_in_any_order_keep_the_promises() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None),
+    )
+
+
+def test_facts_in_any_order_keep_the_promises_on_postgresql(postgres: PostgresServer) -> None:
+    """The same promises hold where every decision is a read and a compare-and-set."""
+    url = Secret(asyncio.run(postgres.database()))
+
+    class Shared(Life):
+        make_disk = staticmethod(lambda clock: PostgresDisk(clock, url))
+
+    run_state_machine_as_test(
+        Shared,
+        settings=settings(max_examples=15, stateful_step_count=25, deadline=None, derandomize=True, database=None),
     )
