@@ -50,7 +50,9 @@ class InboundLimits(Struct, frozen=True, kw_only=True):
         head_bytes: Their largest size.
         body_s: Longest wait for a body, to which its size adds time.
         body_bytes_per_s: The slowest that a large body may come.
-        failures: Wrong keys, unknown callback tokens and foreign links of one client address, each counted apart.
+        failures: Wrong keys, unknown callback tokens and foreign links of one client address, each counted apart. Keys
+            that Halley makes cannot be guessed at any rate; this keeps a flood from the database, and guesses from a
+            key that somebody thought up.
         callbacks: Callbacks of one run.
         remembered: How many addresses, runs and good keys are remembered at most, each.
         good_key_s: How long a good key is remembered.
@@ -60,8 +62,8 @@ class InboundLimits(Struct, frozen=True, kw_only=True):
     head_bytes: int = 64 * 1024
     body_s: float = 30.0
     body_bytes_per_s: float = 16 * 1024
-    failures: Rate = Rate(burst=30, per_s=0.5)
-    callbacks: Rate = Rate(burst=30, per_s=5)
+    failures: Rate = Rate(burst=1000, per_s=100)
+    callbacks: Rate = Rate(burst=200, per_s=20)
     remembered: int = 10_000
     good_key_s: float = 3600.0
 
@@ -101,9 +103,6 @@ class Buckets:
     def _now_left(self, name: str, now: float) -> float:
         left, at = self._left.get(name, (self._rate.burst, now))
         return min(self._rate.burst, left + max(0.0, now - at) * self._rate.per_s)
-
-    def _wait_s(self, left: float) -> float:
-        return 0.0 if left >= 1 else (1 - left) / self._rate.per_s
 
 
 class Inbound:

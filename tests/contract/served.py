@@ -14,7 +14,6 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from service.api.limits import InboundLimits, Rate
 from service.app import Tuning
 from service.simulator import Simulator, SimulatorOptions
 from tests.fakes.house import house
@@ -73,7 +72,6 @@ async def serve(folder: Path) -> None:
         expire_s=0.1,
         deliver_s=0.05,
         wait_cap_s=0.05,
-        inbound=InboundLimits(failures=Rate(burst=1e6, per_s=1e6)),  # wrong keys are sent all the time, and mean 401
         resolver=NoNames(),
     )
     options = SimulatorOptions(strict_sessions=False, duration_s=0.2)
