@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
 from service.simulator import Simulator
 from tests.fakes.house import free_port, quick_simulator
 from tests.fakes.postgres import PostgresServer, postgres_server
@@ -21,9 +19,9 @@ NODE = "kling.text_to_video"
 
 
 @contextlib.asynccontextmanager
-async def three(tmp_path: Path, sim: Simulator, database_url: str) -> AsyncIterator[list[Replica]]:
-    """Run three processes."""
-    ports = [free_port() for _ in range(3)]
+async def several(count: int, tmp_path: Path, sim: Simulator, database_url: str) -> AsyncIterator[list[Replica]]:
+    """Run processes on one database."""
+    ports = [free_port() for _ in range(count)]
     # Upstream reaches the last one, as a balancer would lead it to whoever is well.
     public_url = f"http://127.0.0.1:{ports[-1]}"
     async with contextlib.AsyncExitStack() as stack:
@@ -57,7 +55,7 @@ async def test_three_processes_share_the_work_while_one_dies_and_one_is_frozen(
     async with (
         quick_simulator(duration_s=2.0) as sim,
         Receiver() as receiver,
-        three(tmp_path, sim, database_url) as (first, second, third),
+        several(3, tmp_path, sim, database_url) as (first, second, third),
     ):
         started = await asyncio.gather(
             *(
@@ -85,12 +83,10 @@ async def test_three_processes_share_the_work_while_one_dies_and_one_is_frozen(
     assert len(sim.tasks) == sum(run["state"] == "succeeded" for run in runs) > RUNS / 2
 
 
-async def test_a_wait_hears_within_a_second_of_an_end_that_another_process_saw(
-    tmp_path: Path, postgres: PostgresServer
-) -> None:
-    """Who waits at one process for a run that another one ends is answered at once, and so are equal starts."""
+async def test_two_processes_are_as_one_and_one_may_stop(tmp_path: Path, postgres: PostgresServer) -> None:
+    """A wait hears of an end that the other saw, equal starts are one, and what one leaves the other goes on with."""
     database_url = await postgres.database()
-    async with quick_simulator(duration_s=1.0) as sim, three(tmp_path, sim, database_url) as (first, second, _):
+    async with quick_simulator(duration_s=1.0) as sim, several(2, tmp_path, sim, database_url) as (first, second):
         run = await first.start(NODE, {"prompt": "comet"})
         waiting = asyncio.create_task(second.end(run["id"]))
         await first.end(run["id"])
@@ -107,9 +103,18 @@ async def test_a_wait_hears_within_a_second_of_an_end_that_another_process_saw(
         ids = {answer.json()["id"] for answer in answers}
         await first.end(*ids)
 
+        started = await asyncio.gather(*(first.start(NODE, {"prompt": f"comet {n}"}) for n in range(RUNS)))
+        first.send(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            code = await first.ended()
+        runs = await asyncio.gather(*(second.end(run["id"]) for run in started))
+
     assert lag_s < 1.0
     assert len(ids) == 1
-    assert len(sim.tasks) == 2
+    assert code == 0
+    assert {run["state"] for run in runs} == {"succeeded"}
+    assert set(submissions(sim).values()) == {1}
+    assert len(sim.tasks) == 2 + RUNS
 
 
 async def test_nothing_is_lost_when_the_database_is_restarted(tmp_path: Path) -> None:
@@ -132,21 +137,3 @@ async def test_nothing_is_lost_when_the_database_is_restarted(tmp_path: Path) ->
     assert {run["state"] for run in runs} <= {"succeeded", "submit_unknown"}
     assert set(submissions(sim).values()) == {1}
     assert len(sim.tasks) == RUNS + 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-async def test_a_process_that_stops_leaves_its_work_to_the_others(
-    tmp_path: Path, postgres: PostgresServer, number: signal.Signals
-) -> None:
-    """A rolling restart loses nothing: the one that stops is gone within ten seconds, its runs go on at once."""
-    database_url = await postgres.database()
-    async with quick_simulator(duration_s=2.0) as sim, three(tmp_path, sim, database_url) as (first, second, _):
-        started = await asyncio.gather(*(first.start(NODE, {"prompt": f"comet {n}"}) for n in range(RUNS)))
-        first.send(number)
-        async with asyncio.timeout(10):
-            code = await first.ended()
-        runs = await asyncio.gather(*(second.end(run["id"]) for run in started))
-
-    assert code == 0
-    assert {run["state"] for run in runs} == {"succeeded"}
-    assert set(submissions(sim).values()) == {1}
