@@ -18,7 +18,8 @@ class ProviderBudget:
     def __init__(self, budget: Budget, now: Callable[[], float]) -> None:
         self._limits = budget
         self._now = now
-        self._in_flight = 0
+        self._submissions = 0
+        self._queries = 0
         self._tokens = budget.queries_per_s
         self._filled_at = now()
         self._paused_until = 0.0
@@ -29,11 +30,17 @@ class ProviderBudget:
         """How many tasks may be open upstream at once, if that is limited."""
         return self._limits.open_tasks
 
-    def free(self) -> int:
-        """Return how many requests may be started now."""
+    def free_submissions(self) -> int:
+        """Return how many submissions may be started now."""
+        return self._free(self._submissions)
+
+    def _free(self, of_this_kind: int) -> int:
+        """Return how many more of a kind may be started: each kind leaves a quarter of all to the other."""
         if self._now() < self._paused_until:
             return 0
-        return max(max(self._limits.concurrency // self._sharers, 1) - self._in_flight, 0)
+        most = max(self._limits.concurrency // self._sharers, 1)
+        most_of_a_kind = max(most - max(most // 4, 1), 1)
+        return max(min(most - self._submissions - self._queries, most_of_a_kind - of_this_kind), 0)
 
     def free_queries(self) -> int:
         """Return how many queries may be started now, within the rate as well."""
@@ -41,17 +48,22 @@ class ProviderBudget:
         gained = (now - self._filled_at) * per_s
         self._tokens = min(self._tokens + max(gained, 0.0), max(per_s, 1.0))
         self._filled_at = now
-        return min(self.free(), int(self._tokens))
+        return min(self._free(self._queries), int(self._tokens))
 
-    def begin(self, *, query: bool = False) -> None:
+    def begin(self, *, query: bool) -> None:
         """Count a request as in flight."""
-        self._in_flight += 1
         if query:
+            self._queries += 1
             self._tokens -= 1
+        else:
+            self._submissions += 1
 
-    def end(self) -> None:
+    def end(self, *, query: bool) -> None:
         """Count a request as done."""
-        self._in_flight -= 1
+        if query:
+            self._queries -= 1
+        else:
+            self._submissions -= 1
 
     def share(self, sharers: int) -> None:
         """Leave their part to other processes."""

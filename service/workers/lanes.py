@@ -34,7 +34,7 @@ class LaneWorker(ABC):
         self._starved = False
         for lane in await desk.store.due_lanes(self.state, desk.clock.now()):
             budget = desk.budgets.of(lane)
-            free = budget.free_queries() if self.is_query else budget.free()
+            free = budget.free_queries() if self.is_query else budget.free_submissions()
             if not free:
                 self._starved = True
                 continue
@@ -49,7 +49,7 @@ class LaneWorker(ABC):
         try:
             await self._work(runs)
         finally:
-            self._desk.budgets.of(runs[0].lane).end()
+            self._desk.budgets.of(runs[0].lane).end(query=self.is_query)
             if self._starved:
                 self._desk.ring(self.name)
 

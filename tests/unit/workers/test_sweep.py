@@ -101,17 +101,41 @@ def test_a_budget_limits_requests_in_flight_and_queries_per_second() -> None:
     time = 0.0
     budget = ProviderBudget(Budget(concurrency=3, queries_per_s=2), lambda: time)
 
-    assert (budget.free(), budget.free_queries()) == (3, 2)
+    assert (budget.free_submissions(), budget.free_queries()) == (2, 2)
     budget.begin(query=True)
     budget.begin(query=True)
-    assert (budget.free(), budget.free_queries()) == (1, 0)
-    budget.end()
+    assert (budget.free_submissions(), budget.free_queries()) == (1, 0)
+    budget.end(query=True)
     time = 0.5
-    assert (budget.free(), budget.free_queries()) == (2, 1)
+    assert (budget.free_submissions(), budget.free_queries()) == (2, 1)
     budget.pause(5000)
-    assert budget.free() == 0
+    assert budget.free_submissions() == 0
     time = 61
-    assert budget.free() == 2
+    assert budget.free_submissions() == 2
+
+
+def test_neither_questions_nor_submissions_take_all_places_of_a_provider() -> None:
+    """What hangs of one kind leaves room for the other; where there is one place they take turns."""
+    budget = ProviderBudget(Budget(concurrency=8, queries_per_s=100), lambda: 0.0)
+    for _ in range(budget.free_queries()):
+        budget.begin(query=True)
+    one = ProviderBudget(Budget(concurrency=1, queries_per_s=100), lambda: 0.0)
+    alone = one.free_submissions(), one.free_queries()
+    one.begin(query=False)
+
+    assert (budget.free_queries(), budget.free_submissions()) == (0, 2)
+    assert (alone, one.free_queries()) == ((1, 1), 0)
+
+
+def test_processes_share_a_budget() -> None:
+    """Each of several processes takes its part, and at least one request."""
+    budget = ProviderBudget(Budget(concurrency=8, queries_per_s=100), lambda: 0.0)
+
+    budget.share(4)
+    part = budget.free_submissions()
+    budget.share(100)
+
+    assert (part, budget.free_submissions()) == (1, 1)
 
 
 async def test_a_sweep_tells_how_long_it_has_been_silent() -> None:
