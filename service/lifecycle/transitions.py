@@ -351,10 +351,13 @@ def flow_advanced(run: Run, flow: FlowState, child: Run, now: float, wait_s: flo
     """Note where a flow stands; the end of its step has it looked at sooner than `wait_s`."""
     if run.state != "running":
         return None
-    later = _replace(run, flow=flow, due_at=now + wait_s, looked_at=now, upstream_status=flow.steps[-1][0])
-    if run.flow == flow:
+    step = flow.steps[-1][0]
+    # Somebody has to decide about a step of unknown outcome, so the flow says where it stands.
+    status = f"{step}: {child.id} is submit_unknown" if child.state == "submit_unknown" else step
+    later = _replace(run, flow=flow, due_at=now + wait_s, looked_at=now, upstream_status=status)
+    if run.flow == flow and run.upstream_status == status:
         return Change(run=later)
-    entry = Entry(at=now, kind="state", detail={"step": flow.steps[-1][0], "run": child.id, "state": child.state})
+    entry = Entry(at=now, kind="state", detail={"step": step, "run": child.id, "state": child.state})
     return Change(run=later, entries=(entry,))
 
 

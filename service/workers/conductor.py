@@ -30,7 +30,7 @@ class FlowWaker:
     def notify(self, change: Change) -> None:
         """Take note of a committed change."""
         run = change.run
-        if run.parent is not None and (run.is_final or run.awaits_input):
+        if run.parent is not None and run.rests:
             self._desk.crew.start(self._wake(run.parent))
 
     async def _wake(self, parent: str) -> None:

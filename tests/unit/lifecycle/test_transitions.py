@@ -13,7 +13,7 @@ from service.definitions.reader import Reading
 from service.definitions.results import ReadArtifact
 from service.lifecycle import transitions as rules
 from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
-from service.lifecycle.run import Run, RunError, Webhook
+from service.lifecycle.run import FlowState, Run, RunError, Webhook
 from service.lifecycle.states import FINAL, OPEN, TRANSITIONS, RunState, may_follow
 from service.lifecycle.transitions import Accepted, Following, Refused, Unknown
 
@@ -274,3 +274,20 @@ def test_runs_survive_the_store_format() -> None:
     run = a_run("running", webhook=Webhook(url="https://x"), metadata={"a": [1]})
 
     assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run
+
+
+def test_a_flow_says_that_somebody_has_to_decide_about_its_step() -> None:
+    """A step of unknown outcome is named, once, in the timeline and where the flow stands."""
+    flow = a_run("running", flow=FlowState())
+    steps = FlowState(steps=(("draw", "run_2"),))
+    lost = a_run("submit_unknown", id="run_2")
+
+    begun = rules.flow_advanced(flow, steps, a_run("running", id="run_2"), 200.0, 10.0)
+    assert begun is not None
+    told = rules.flow_advanced(begun.run, steps, lost, 210.0, 10.0)
+    assert told is not None
+    again = rules.flow_advanced(told.run, steps, lost, 220.0, 10.0)
+
+    assert again is not None
+    assert (told.run.state, told.run.upstream_status) == ("running", "draw: run_2 is submit_unknown")
+    assert [len(change.entries) for change in (begun, told, again)] == [1, 1, 0]
