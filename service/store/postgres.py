@@ -24,6 +24,7 @@ from service.store.rows import CallbackRow, DeliveryRow, EntryRow, EventRow, Ins
 
 T = TypeVar("T")
 
+_UNUSABLE = "HALLEY_DATABASE_URL: the PostgreSQL database cannot be used"
 _CONNECTIONS = 8
 _STATEMENT_S = 10
 _PATIENCE_S = 10.0  # so long a caller waits for a database that is away; sweeps try again by themselves
@@ -63,7 +64,7 @@ class PostgresEngine:
 
     async def open(self) -> None:
         """Connect, and bring an empty database to this version's schema."""
-        await upgrade(self._url, only_empty=True)
+        await upgrade(self._url, only_empty=True, patience_s=self._patience_s)
         with _refused():
             self._pool = await asyncpg.create_pool(
                 self._url.reveal(),
@@ -335,18 +336,26 @@ async def _insisting(work: Callable[[], Awaitable[T]]) -> T:
             return await work()
 
 
-async def upgrade(url: Secret, *, only_empty: bool = False) -> tuple[int, int]:
+async def upgrade(url: Secret, *, only_empty: bool = False, patience_s: float = 0.0) -> tuple[int, int]:
     """Bring a database up to this version's schema; returns its number before and after.
 
     Args:
         url: The database.
         only_empty: Set up an empty database, and refuse one of an older version instead of changing it.
+        patience_s: For how long a database is waited for that is just being started.
 
     Raises:
         StoreError: It cannot be used, or is of a version that it must not be.
     """
-    with _refused():
-        return await bring_up_to_date(url, only_empty=only_empty)
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            with _refused():
+                return await bring_up_to_date(url, only_empty=only_empty)
+        except StoreAway:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def shared_secret(url: Secret, decide: Callable[[str | None], str]) -> str:
@@ -355,7 +364,7 @@ async def shared_secret(url: Secret, decide: Callable[[str | None], str]) -> str
     Raises:
         StoreError: The database cannot be used.
     """
-    await upgrade(url, only_empty=True)
+    await upgrade(url, only_empty=True, patience_s=_PATIENCE_S)
     with _refused():
         return await agree(url, "secret_keys", decide)
 
@@ -364,8 +373,10 @@ async def shared_secret(url: Secret, decide: Callable[[str | None], str]) -> str
 def _refused() -> Iterator[None]:
     try:
         yield
-    except (*_AWAY, asyncpg.PostgresError, TimeoutError, ValueError) as exc:
-        raise StoreError(f"HALLEY_DATABASE_URL: the PostgreSQL database cannot be used: {_told(exc)}") from None
+    except (*_AWAY, TimeoutError) as exc:
+        raise StoreAway(f"{_UNUSABLE}: {_told(exc)}") from None
+    except (asyncpg.PostgresError, ValueError) as exc:
+        raise StoreError(f"{_UNUSABLE}: {_told(exc)}") from None
 
 
 def _told(exc: BaseException) -> str:

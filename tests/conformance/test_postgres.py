@@ -16,11 +16,11 @@ from service.lifecycle.transitions import queued
 from service.secret_key import SecretKeys, agreed, written
 from service.settings import Secret
 from service.store.opening import store_of
-from service.store.postgres import shared_secret, upgrade
+from service.store.postgres import PostgresEngine, shared_secret, upgrade
 from service.store.sql_store import SqlStore
 from tests.conformance.test_store import ManualClock, numbered, put
 from tests.fakes.ports import free_port
-from tests.fakes.postgres import PostgresServer
+from tests.fakes.postgres import PostgresServer, postgres_server
 
 
 @pytest.fixture
@@ -133,9 +133,25 @@ async def test_a_database_that_is_not_there_is_named_without_its_password() -> N
     url = Secret(f"postgresql://halley:secret-canary@127.0.0.1:{free_port()}/halley")
 
     with pytest.raises(StoreError, match="HALLEY_DATABASE_URL") as caught:
-        await store_of(url, ManualClock()).open()
+        await PostgresEngine(url, patience_s=0.1).open()
 
     assert "secret-canary" not in str(caught.value)
+
+
+async def test_a_database_that_is_just_being_started_is_waited_for() -> None:
+    """A process that starts before its database goes on as soon as that is there."""
+    with postgres_server() as server:
+        url = Secret(await server.database())
+        await asyncio.to_thread(server.stop)
+        engine = PostgresEngine(url)
+        opening = asyncio.create_task(engine.open())
+        await asyncio.sleep(0.3)
+        is_early = opening.done()
+        await asyncio.to_thread(server.start)
+        await opening
+        await engine.close()
+
+    assert not is_early
 
 
 async def test_a_text_that_postgresql_cannot_keep_finds_nothing(store: SqlStore) -> None:
