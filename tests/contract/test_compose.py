@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
@@ -54,7 +53,7 @@ def test_three_replicas_share_database_secret_and_artifacts(compose: dict[str, A
 
 
 def test_every_setting_is_known_and_those_that_must_be_set_are_asked_for(compose: dict[str, Any]) -> None:
-    """No setting is misspelt; with the two secrets alone Halley takes what the file gives it, without them it is not."""
+    """No setting is misspelt; Halley takes what the file gives it with the two secrets alone, and needs them both."""
     given = compose["services"][REPLICAS[0]]["environment"]
     named = set(re.findall(r"HALLEY_\w+", (ROOT / "compose.yaml").read_text(encoding="utf-8")))
     secrets = {"POSTGRES_PASSWORD": "p0stgres", "HALLEY_SECRET_KEY": "A" * 43}
@@ -66,7 +65,7 @@ def test_every_setting_is_known_and_those_that_must_be_set_are_asked_for(compose
     assert settings.database.reveal() == "postgresql://halley:p0stgres@postgres:5432/halley"
     assert settings.public_url is None
     for missing in secrets:
-        environ = msgspec.convert({k: v for k, v in secrets.items() if k != missing}, dict[str, str])
+        environ = {name: value for name, value in secrets.items() if name != missing}
         with pytest.raises(KeyError, match=missing):
             [filled(text, environ) for text in given.values()]
 
@@ -82,10 +81,10 @@ def test_images_are_pinned(compose: dict[str, Any]) -> None:
 def test_the_balancer_knows_the_replicas_and_never_sends_a_start_twice(balancer: str) -> None:
     """Each replica is in the pool, the largest upload passes, waits are waited for, and starts are not repeated."""
     (largest_mb,) = re.findall(r"client_max_body_size (\d+)m;", balancer)
-    (timeout_s,) = re.findall(r"location / \{|proxy_read_timeout (\d+)s;", balancer)[:1]
+    timeouts_s = re.findall(r"proxy_read_timeout (\d+)s;", balancer)
 
     assert re.findall(r"server (\S+):2061 resolve", balancer) == list(REPLICAS)
     assert int(largest_mb) * 1024 * 1024 > MAX_BODY_BYTES
-    assert int(timeout_s) > 25
+    assert min(map(int, timeouts_s)) > 25
     assert re.findall(r"proxy_next_upstream ([^;]+);", balancer) == ["error timeout"]
     assert "non_idempotent" not in balancer
