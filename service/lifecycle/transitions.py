@@ -357,7 +357,7 @@ def flow_advanced(run: Run, flow: FlowState, child: Run, now: float, wait_s: flo
     later = _replace(run, flow=flow, due_at=now + wait_s, looked_at=now, upstream_status=status)
     if run.flow == flow and run.upstream_status == status:
         return Change(run=later)
-    entry = Entry(at=now, kind="state", detail={"step": step, "run": child.id, "state": child.state})
+    entry = Entry(at=now, kind="state", detail={"step": step, "run": child.id, "step_state": child.state})
     return Change(run=later, entries=(entry,))
 
 
