@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKS := .requirements
 
-.PHONY: demo serve test postgres crash check format lock clean
+.PHONY: demo serve test postgres crash bench check format lock clean
 
 demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (ARGS=--once to end after them).
 	$(BIN)/halley demo $(ARGS)
@@ -23,6 +23,9 @@ postgres:  ## Install the PostgreSQL server that tests start for themselves, if 
 
 crash: .venv/dev  ## Kill Halley again and again and check its promises (ARGS="--kills 1000 --seed 7").
 	$(BIN)/python -m tests.crash $(ARGS)
+
+bench: .venv/dev postgres  ## Measure what things cost here, beside the floors (ARGS="store scale"; all by default).
+	$(BIN)/python -m bench $(ARGS)
 
 check: .venv/dev  ## Style, types, floors, definitions, generated files.
 	$(BIN)/ruff check .

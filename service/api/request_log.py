@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from service.ids import new_id
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")
+_LAST = ((b"connection", b"close"),)  # who keeps a connection to a process that stops would meet a closed door
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -35,6 +36,7 @@ class RequestLog(ASGIMiddleware):
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", request_id.encode()),
+                    *(() if services.is_ready() else _LAST),
                 ]
             await send(message)
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -21,6 +22,7 @@ from service.errors import StoreError, TooLarge
 
 Source = bytes | AsyncIterator[bytes]
 NAME = re.compile(r"(?:art_[0-9a-z]{26}[0-9]{2,4}|file_[0-9a-z]{26})")
+_LEFT_S = 3600.0
 _CHUNK_BYTES = 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -93,8 +95,12 @@ class FolderVault:
     def _make_ready(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._aside.mkdir(mode=0o700, exist_ok=True)
+        oldest = time.time() - _LEFT_S
         for left in self._aside.iterdir():
-            left.unlink()
+            # Another process may be writing in a folder that several share; what nobody writes to was left behind.
+            with contextlib.suppress(FileNotFoundError):
+                if left.stat().st_mtime < oldest:
+                    left.unlink()
 
     async def keep(self, name: str, data: Source, *, limit_bytes: int) -> Kept:
         """Keep bytes; whoever keeps under the same name again replaces them."""

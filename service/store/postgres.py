@@ -20,7 +20,7 @@ from service.settings import Secret
 from service.store.engine import Plan, Unit
 from service.store.postgres_schema import agree, bring_up_to_date
 from service.store.queries import load_queries, numbered
-from service.store.rows import CallbackRow, DeliveryRow, EntryRow, EventRow, Insert, Row, Update, Writes
+from service.store.rows import CallbackRow, DeliveryRow, EntryRow, EventRow, FinishRow, Insert, Row, Update, Writes
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class PostgresEngine:
                 min_size=1,
                 max_size=_CONNECTIONS,
                 command_timeout=_STATEMENT_S + 1,
+                reset=_unchanged,
                 server_settings={
                     "application_name": "halley",
                     "statement_timeout": f"{_STATEMENT_S}s",
@@ -296,6 +297,7 @@ def _columns(writes: Writes) -> dict[str, Any]:
         _Table("i", Insert._fields, writes.inserts),
         _Table("e", EventRow._fields, writes.events),
         _Table("d", DeliveryRow._fields, writes.deliveries),
+        _Table("f", FinishRow._fields, writes.finishes),
         _Table("t", EntryRow._fields, writes.entries),
         _Table("c", CallbackRow._fields, writes.callbacks),
     )
@@ -306,7 +308,8 @@ def _columns(writes: Writes) -> dict[str, Any]:
     }
     # What is told of a run that does not change itself is kept in any case.
     changing = writes.run_ids()
-    columns["always"] = sorted({row.run_id for row in writes.callbacks} - changing)
+    told = {row.run_id for row in writes.callbacks} | {row.run_id for row in writes.entries}
+    columns["always"] = sorted(told - changing)
     return columns
 
 
@@ -322,6 +325,10 @@ def _parted(waiting: "list[_Waiting[Any]]") -> "tuple[list[_Waiting[Any]], list[
             batch.append(each)
         touched |= each.unit.touches
     return batch, rest
+
+
+async def _unchanged(_connection: object) -> None:
+    """Reset nothing when a connection goes back to the pool: no statement leaves anything behind in its session."""
 
 
 def _has_nul(values: Iterable[Any]) -> bool:

@@ -84,6 +84,16 @@ class DeliveryRow(NamedTuple):
     due_at: float
 
 
+class FinishRow(NamedTuple):
+    """What became of an attempt of a delivery; `leased_until` is the token of whoever made it."""
+
+    id: str
+    leased_until: float
+    state: str
+    attempts: int
+    due_at: float | None
+
+
 class EntryRow(NamedTuple):
     """A line of a timeline."""
 
@@ -109,11 +119,12 @@ class Writes:
         self.inserts: list[Insert] = []
         self.events: list[EventRow] = []
         self.deliveries: list[DeliveryRow] = []
+        self.finishes: list[FinishRow] = []
         self.entries: list[EntryRow] = []
         self.callbacks: list[CallbackRow] = []
 
     def __bool__(self) -> bool:
-        return bool(self.updates or self.inserts or self.callbacks)
+        return bool(self.updates or self.inserts or self.callbacks or self.finishes)
 
     def run_ids(self) -> set[str]:
         """Return the runs that are inserted or changed."""
@@ -125,6 +136,7 @@ class Writes:
         self.inserts += other.inserts
         self.events += other.events
         self.deliveries += other.deliveries
+        self.finishes += other.finishes
         self.entries += other.entries
         self.callbacks += other.callbacks
 

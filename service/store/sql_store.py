@@ -29,6 +29,7 @@ from service.store.engine import Engine, Plan, Unit
 from service.store.queries import STRAY
 from service.store.rows import (
     CallbackRow,
+    FinishRow,
     Row,
     Writes,
     day_of,
@@ -314,16 +315,13 @@ class SqlStore:
 
     async def finish_delivery(self, delivery: Delivery, result: DeliveryResult) -> None:
         """Write what became of an attempt, unless another has been begun meanwhile; what was delivered stays so."""
-        (entry,) = entry_rows(delivery.run_id, (result.entry,))
-        await self._engine.count_each(
-            ("delivery_update", "timeline_insert"),
-            id=delivery.id,
-            leased_until=delivery.leased_until,
-            state=result.state,
-            attempts=result.attempts,
-            due_at=result.due_at,
-            **entry._asdict(),
+        writes = Writes()
+        writes.finishes.append(
+            FinishRow(delivery.id, delivery.leased_until, result.state, result.attempts, result.due_at)
         )
+        writes.entries += entry_rows(delivery.run_id, (result.entry,))
+        touches = frozenset((f"run {delivery.run_id}", f"delivery {delivery.id}"))
+        await self._engine.settle(Unit(select="", key=(), touches=touches, plan=lambda _rows: Plan(writes, None)))
 
     # -- API keys
 

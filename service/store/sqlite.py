@@ -128,6 +128,7 @@ class SqliteEngine:
                 connection.execute(sql["usage_count"], values)
         connection.executemany(sql["event_insert"], writes.events)
         connection.executemany(sql["delivery_insert"], writes.deliveries)
+        connection.executemany(sql["delivery_update"], writes.finishes)
         connection.executemany(sql["entries_insert"], writes.entries)
         connection.executemany(sql["callback_insert"], writes.callbacks)
 

@@ -162,11 +162,14 @@ async def test_deleting_is_repeatable(vault: FolderVault) -> None:
 
 
 async def test_opening_clears_what_was_left_half_written(vault: FolderVault, tmp_path: Path) -> None:
-    """A process that died while writing leaves no trace in the next; what was kept stays."""
+    """What a process that died was writing goes; what another may be writing now stays, and so does what was kept."""
     await vault.keep(NAME, PNG, limit_bytes=1000)
     spooled = await vault.spool(PNG, limit_bytes=1000)
+    another = await vault.spool(PNG, limit_bytes=1000)
+    os.utime(spooled.path, (0, 0))
 
     await FolderVault(tmp_path / "artifacts").open()
 
     assert not spooled.path.exists()
+    assert another.path.exists()
     assert vault.path(NAME) is not None

@@ -18,9 +18,10 @@ CREATE TABLE runs (
     doc text NOT NULL,
     CHECK (deadline_at IS NOT NULL OR state IN ('succeeded', 'failed', 'canceled', 'timed_out'))
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX runs_due ON runs (state, due_at, lane) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_due ON runs (state, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_deadline ON runs (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX runs_parked ON runs (lane) WHERE state = 'running' AND due_at IS NULL;
+CREATE INDEX runs_busy ON runs (lane) WHERE state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
 CREATE INDEX runs_submitting ON runs (id) WHERE state = 'submitting';
 CREATE INDEX runs_workspace ON runs (workspace, id);
 

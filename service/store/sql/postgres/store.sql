@@ -91,6 +91,15 @@ sent AS (
                 :d_due_at::float8[]) AS d(id, event_id, run_id, workspace, url, due_at)
     WHERE run_id IN (SELECT id FROM done)
 ),
+finished AS (
+    UPDATE deliveries AS d SET state = f.state, attempts = f.attempts, due_at = f.due_at, leased_by = NULL
+    FROM (
+        SELECT f.* FROM unnest(:f_id::text[], :f_leased_until::float8[], :f_state::text[], :f_attempts::int[],
+                               :f_due_at::float8[]) AS f(id, leased_until, state, attempts, due_at)
+        JOIN deliveries USING (id) WHERE deliveries.state = 'pending' ORDER BY id FOR UPDATE OF deliveries
+    ) AS f
+    WHERE d.id = f.id AND (d.due_at = f.leased_until OR f.state = 'delivered')
+),
 noted AS (
     INSERT INTO timeline (run_id, at, kind, detail)
     SELECT run_id, at, kind, detail
@@ -135,26 +144,27 @@ SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
 -- name: runs_take
 -- Queued runs that are about to be submitted. A start is left to the process that took it in for a moment: it may have
 -- somebody listening. The lease lasts for the decision that follows at once.
-WITH due AS (
+WITH due AS MATERIALIZED (
     SELECT id, due_at FROM runs WHERE state = 'queued' AND lane = :lane AND due_at <= :now
       AND (leased_by IS NULL OR leased_by = :owner OR due_at <= :foreign_before)
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 UPDATE runs SET due_at = :now::float8 + 10, leased_by = :owner, version = version + 1
-FROM due WHERE runs.id = due.id
+FROM due WHERE runs.id = due.id AND runs.id = ANY(ARRAY(SELECT id FROM due))
 RETURNING doc, version, due.due_at;
 
 -- name: runs_claim
 -- Moving the due time is the lease: a process that dies leaves the run to be found again.
-WITH due AS (
-    SELECT id, due_at FROM runs WHERE state = :state AND lane = :lane AND due_at <= :until
+-- The array keeps a generic plan from scanning all runs for the few that are due.
+WITH due AS MATERIALIZED (
+    SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_at <= :until
       AND (due_at <= :now OR leased_by IS NULL)
       AND (:nodes::text[] IS NULL OR node = ANY(:nodes))
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 UPDATE runs SET due_at = :lease_until, leased_by = :owner, version = version + 1
-FROM due WHERE runs.id = due.id
-RETURNING doc, version, due.due_at;
+WHERE id = ANY(ARRAY(SELECT id FROM due))
+RETURNING doc;
 
 -- name: runs_wake
 UPDATE runs SET due_at = :now, version = version + 1 WHERE state = 'running' AND due_at IS NULL AND lane = :lane
@@ -198,27 +208,20 @@ WHERE (due_at IS NOT NULL AND leased_by = ANY(:owners::text[])) OR (state = 'run
 -- name: input_get
 SELECT input FROM run_inputs WHERE run_id = :run_id;
 
--- name: timeline_insert
-INSERT INTO timeline (run_id, at, kind, detail) VALUES (:run_id, :at, :kind, :detail);
-
 -- name: timeline_list
 SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
 
 -- name: deliveries_claim
 -- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
-WITH due AS (
-    SELECT id, due_at FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+WITH due AS MATERIALIZED (
+    SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
-UPDATE deliveries AS d SET due_at = :lease_until, leased_by = :owner
-FROM due WHERE d.id = due.id
-RETURNING d.id, d.event_id, d.run_id, d.workspace, d.url, d.attempts;
+UPDATE deliveries SET due_at = :lease_until, leased_by = :owner
+WHERE id = ANY(ARRAY(SELECT id FROM due))
+RETURNING id, event_id, run_id, workspace, url, attempts;
 
 -- name: events_get
 SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
-
--- name: delivery_update
-UPDATE deliveries SET state = :state, attempts = :attempts, due_at = :due_at, leased_by = NULL
-WHERE id = :id AND state = 'pending' AND (due_at = :leased_until OR :state = 'delivered');
 
 -- name: deliveries_release
 UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;

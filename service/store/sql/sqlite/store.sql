@@ -100,9 +100,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?);
 -- name: entries_insert
 INSERT INTO timeline (run_id, at, kind, detail) VALUES (?, ?, ?, ?);
 
--- name: timeline_insert
-INSERT INTO timeline (run_id, at, kind, detail) VALUES (:run_id, :at, :kind, :detail);
-
 -- name: timeline_list
 SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
 
@@ -125,8 +122,8 @@ RETURNING id, event_id, run_id, workspace, url, attempts;
 SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: delivery_update
-UPDATE deliveries SET state = :state, attempts = :attempts, due_at = :due_at, leased_by = NULL
-WHERE id = :id AND state = 'pending' AND (due_at = :leased_until OR :state = 'delivered');
+UPDATE deliveries SET state = ?3, attempts = ?4, due_at = ?5, leased_by = NULL
+WHERE id = ?1 AND state = 'pending' AND (due_at = ?2 OR ?3 = 'delivered');
 
 -- name: deliveries_release
 UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;

@@ -1,0 +1,128 @@
+"""What a stretch of work has cost: processor time by /proc, bytes by PostgreSQL's log, rows and sizes of tables."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_USER, _SYSTEM, _OF_CHILDREN = 11, 12, 13  # fields of /proc/PID/stat behind the name; the children's two follow
+TABLES = ("runs", "run_inputs", "events", "deliveries", "timeline", "callbacks", "idempotency_keys")
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """What a PostgreSQL server has spent so far, or within a stretch.
+
+    Attributes:
+        cpu_s: Processor time of all its processes.
+        wal_bytes: What it wrote to its log; the tables themselves follow later, in the background.
+        page_images: How many pages it wrote there whole, as it does with the first change after a checkpoint.
+        transactions: Committed ones of the database.
+    """
+
+    cpu_s: float
+    wal_bytes: int
+    page_images: int
+    transactions: int
+
+    def since(self, earlier: "Spent") -> "Spent":
+        """Return what was spent since then."""
+        return Spent(**{name: getattr(self, name) - getattr(earlier, name) for name in self.__struct_fields__})
+
+
+class Size(Struct, frozen=True, kw_only=True):
+    """How large a table is, with what belongs to it."""
+
+    rows: int
+    heap_bytes: int
+    index_bytes: int
+
+    @property
+    def all_bytes(self) -> int:
+        """Table and indexes."""
+        return self.heap_bytes + self.index_bytes
+
+
+class ServerMeter:
+    """Reads what a server has spent, from a connection to another database than the one that is measured.
+
+    Args:
+        connection: That connection.
+        database: The one that is measured.
+    """
+
+    def __init__(self, connection: Any, database: str) -> None:
+        self._connection = connection
+        self._database = database
+
+    async def spent(self) -> Spent:
+        """Return what the server has spent so far."""
+        row = await self._connection.fetchrow(
+            "SELECT pg_backend_pid() AS pid, pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS wal, "
+            "(SELECT wal_fpi FROM pg_stat_wal) AS images, "
+            "(SELECT xact_commit FROM pg_stat_database WHERE datname = $1) AS transactions",
+            self._database,
+        )
+        return Spent(
+            cpu_s=_family_cpu_s(_parent(row["pid"])),
+            wal_bytes=int(row["wal"]),
+            page_images=row["images"],
+            transactions=row["transactions"],
+        )
+
+
+async def sizes(url: str) -> dict[str, Size]:
+    """Return the sizes of the tables that grow with runs."""
+    connection = await asyncpg.connect(url)
+    try:
+        return {table: await _size(connection, table) for table in TABLES}
+    finally:
+        await connection.close()
+
+
+async def _size(connection: Any, table: str) -> Size:
+    rows, heap, indexes = await connection.fetchrow(
+        f"SELECT (SELECT count(*) FROM {table}), pg_table_size($1::regclass), pg_indexes_size($1::regclass)",  # noqa: S608
+        table,
+    )
+    return Size(rows=rows, heap_bytes=heap, index_bytes=indexes)
+
+
+def written_bytes() -> int:
+    """Return what this process has had written to disks."""
+    for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(": ")
+        if name == "write_bytes":
+            return int(value)
+    return 0
+
+
+def own_cpu_s() -> float:
+    """Return the processor time of this process."""
+    return time.process_time()
+
+
+def _stat(pid: int) -> list[str]:
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return text.rpartition(")")[2].split()
+
+
+def _parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _family_cpu_s(parent: int) -> float:
+    """Return the processor time of a process and its children, those that have ended too."""
+    fields = _stat(parent)
+    ticks = sum(int(field) for field in fields[_USER : _OF_CHILDREN + 2])
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = _stat(int(folder.name))
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            ticks += int(fields[_USER]) + int(fields[_SYSTEM])
+    return ticks * _TICK_S
