@@ -14,7 +14,7 @@ from litestar.background_tasks import BackgroundTask
 from litestar.response import Stream
 
 from service.api.deps import Services
-from service.api.starts import AnyRequest
+from service.api.starts import AnyRequest, started_headers
 from service.definitions.catalog import CompiledNode
 from service.definitions.stream import is_stream
 from service.lifecycle.run import Run
@@ -50,9 +50,7 @@ def live_response(
     """
     stack.enter_context(services.switchboard.waking(started.run.id, hearing.turn))
     hearing.turn()  # whatever happened before somebody watched
-    headers = _HEADERS | {"Location": started.run.status_url}
-    if started.replayed:
-        headers["Idempotency-Replayed"] = "true"
+    headers = _HEADERS | {"Location": started.run.status_url} | started_headers(started)
     answer = _LiveAnswer(started.run, node, services, hearing)
     ending = BackgroundTask(stack.close)
     return Stream(answer.events(), status_code=200, media_type=EVENT_STREAM, headers=headers, background=ending)

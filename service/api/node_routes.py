@@ -13,7 +13,7 @@ from service.api.auth import Caller
 from service.api.deps import CalledBy, Services, Using
 from service.api.live_answers import live_response, wants_events
 from service.api.node_views import NodeList, detail, summary
-from service.api.starts import AnyRequest, Start, read_start, start_run
+from service.api.starts import AnyRequest, Start, read_start, start_run, started_headers
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
 from service.artifacts.intake import Intake
@@ -87,8 +87,7 @@ async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, serv
             if hearing is not None:
                 return live_response(started, start.node, services, hearing, stack.pop_all())
     wait_s = wait_wanted_s(request, start, services)
-    headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
-    return await run_response(started.run, services, wait_s, headers, is_start=True)
+    return await run_response(started.run, services, wait_s, started_headers(started), is_start=True)
 
 
 def node_for(caller: Caller, node_id: str, services: Services) -> CompiledNode:

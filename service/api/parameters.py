@@ -9,8 +9,9 @@ from litestar.datastructures import State
 
 from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
+from service.delivery.profiles import PROFILES
 from service.errors import Fault, InvalidInput
-from service.lifecycle.run import EventType
+from service.lifecycle.run import EventType, WebhookMethod
 from service.lifecycle.states import FINAL, OPEN
 
 WEBHOOK_URL_PATTERN = r"^https?://[A-Za-z0-9._~%\[\]:-]+(?:[/?#][!-~]*)?$"
@@ -34,7 +35,17 @@ START = {
         items=Field(type="string", enum=_EVENT_TYPES),
         about="Which events to post; default: those that end a run.",
     ),
-    "webhook_profile": Field(type="string", enum=["standard"], about="How the receiver's answers are understood."),
+    "webhook_profile": Field(
+        type="string",
+        enum=list(PROFILES),
+        about="How the receiver's answers are understood and when it is tried again; default: guessed from the URL.",
+    ),
+    "webhook_method": Field(
+        type="string",
+        enum=list(get_args(WebhookMethod)),
+        assumed="POST",
+        about="`GET` for an n8n node left on GET: nothing is sent but headers, `Halley-Run` among them.",
+    ),
     "reference": Field(type="string", min_length=1, max_length=200, about="Your own id of the run."),
     "metadata": Field(type="object", about="A JSON object of at most 4 kB that comes back with the run."),
     "dedupe": Field(

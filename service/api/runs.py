@@ -13,13 +13,13 @@ from service.api.bodies import read_input
 from service.api.deps import CalledBy, Services, Using
 from service.api.node_routes import node_for, preferred_wait_s
 from service.api.parameters import LIST, READ, ParameterCheck
-from service.api.starts import AnyRequest, Start, idempotency_key, refuse_impossible, start_run
+from service.api.starts import AnyRequest, Start, idempotency_key, refuse_impossible, start_run, started_headers
 from service.api.urls import base_url
 from service.clock import isoformat
 from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
 from service.errors import Conflict, Fault, InvalidInput, NotFound
-from service.lifecycle.run import Change, Run
+from service.lifecycle.run import Change, Run, Webhook
 from service.lifecycle.transitions import abandoned, adopted, canceled
 from service.lifecycle.view import RunView, view
 from service.sealing import CannotOpen, Sealer
@@ -157,8 +157,7 @@ async def retry_run(request: AnyRequest, run: RunId, caller: CalledBy, services:
         fingerprint=f"retry:{found.id}",
     )
     started = await start_run(start, caller, services, base_url(request, services), retry_of=found.id)
-    headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
-    return await run_response(started.run, services, 0.0, headers, is_start=True)
+    return await run_response(started.run, services, 0.0, started_headers(started), is_start=True)
 
 
 def _options_of(run: Run, sealer: Sealer) -> dict[str, Any]:
@@ -169,8 +168,17 @@ def _options_of(run: Run, sealer: Sealer) -> dict[str, Any]:
     }
     options |= {name: value for name, value in (("reference", run.reference), ("group", run.group)) if value}
     if run.webhook is not None:
-        options |= {"webhook_url": _opened(run.webhook.url, sealer), "webhook_events": list(run.webhook.events)}
+        options |= _webhook_options(run.webhook, sealer)
     return options
+
+
+def _webhook_options(webhook: Webhook, sealer: Sealer) -> dict[str, Any]:
+    return {
+        "webhook_url": _opened(webhook.url, sealer),
+        "webhook_events": list(webhook.events),
+        "webhook_method": webhook.method,
+        **({} if webhook.guessed else {"webhook_profile": webhook.profile}),
+    }
 
 
 def _opened(url: str, sealer: Sealer) -> str:

@@ -25,6 +25,7 @@ from service.definitions.catalog import CompiledNode
 from service.definitions.inputs import media_values, replaced_media
 from service.definitions.media import data_part, shortened
 from service.definitions.schema import Field
+from service.delivery.profiles import STANDARD, guess, profile_of
 from service.errors import AllowanceSpent, BlockedAddress, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
@@ -269,6 +270,7 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
     now, node, options = services.clock.now(), start.node, start.options
     provider = node.provider.provider
     mode: Mode = "mock" if start.mode == "mock" else "live"
+    webhook = _webhook(options, services.sealer)
     return Run(
         id=run_id,
         workspace=caller.workspace,
@@ -284,11 +286,11 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
         deadline_at=now + float(options.get("deadline", node.pace.deadline_s)),
         due_at=now,
         upstream_path=node.plan.build(start.values).path,
-        warnings=tuple(node.warnings(start.values)),
+        warnings=(*node.warnings(start.values), *_guess_warnings(webhook)),
         reference=options.get("reference"),
         metadata=options.get("metadata", {}),
         group=options.get("group"),
-        webhook=_webhook(options, services.sealer),
+        webhook=webhook,
         retry_of=retry_of,
     )
 
@@ -297,7 +299,30 @@ def _webhook(options: Mapping[str, Any], sealer: Sealer) -> Webhook | None:
     """Return where events go. The URL is sealed from here on: whoever knows it can act as Halley."""
     if "webhook_url" not in options:
         return None
-    return Webhook(url=sealer.seal(options["webhook_url"]), events=tuple(options.get("webhook_events") or END_EVENTS))
+    return Webhook(
+        url=sealer.seal(options["webhook_url"]),
+        events=tuple(options.get("webhook_events") or END_EVENTS),
+        profile=options.get("webhook_profile") or guess(options["webhook_url"]).name,
+        guessed="webhook_profile" not in options,
+        method=options.get("webhook_method", "POST"),
+    )
+
+
+def _guess_warnings(webhook: Webhook | None) -> list[str]:
+    """Say what was guessed; that nothing was recognised needs no words."""
+    if webhook is None or not webhook.guessed or webhook.profile == STANDARD.name:
+        return []
+    meant_for = profile_of(webhook.profile).meant_for
+    return [f"The webhook URL looks like {meant_for}: profile {webhook.profile}; webhook_profile=standard undoes that."]
+
+
+def started_headers(started: Started) -> dict[str, str]:
+    """Return what the answer to a start says in headers besides where the run is."""
+    headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
+    webhook = started.run.webhook
+    if webhook is not None:
+        headers["Halley-Webhook-Profile"] = webhook.profile + ("; guessed" if webhook.guessed else "")
+    return headers
 
 
 def public_input(node: CompiledNode, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from service.clock import Clock
-from service.delivery.ladder import next_delay_s
+from service.delivery.ladder import SoFar, next_delay_s
+from service.delivery.profiles import Profile, profile_of
 from service.delivery.sender import Exchange, Sender
 from service.delivery.signer import signed_headers
 from service.lifecycle.run import Entry
@@ -72,18 +75,19 @@ class Dispatcher:
         return len(deliveries) == free
 
     async def _attempt(self, delivery: Delivery) -> None:
+        profile = profile_of(delivery.profile)
         try:
-            exchange = await self._post(delivery)
+            exchange = await self._send(delivery, profile)
         finally:
             self._in_flight -= 1
             if self._in_flight == _IN_FLIGHT - 1:
                 self._ring()
-        result = self._result(delivery, exchange)
+        result = self._result(delivery, profile, exchange)
         await self._store.finish_delivery(delivery, result)
         self._count(exchange.outcome)
         self._log.info("delivery.attempt", event_id=delivery.event_id, **result.entry.detail)
 
-    async def _post(self, delivery: Delivery) -> Exchange:
+    async def _send(self, delivery: Delivery, profile: Profile) -> Exchange:
         try:
             url = self._sealer.open(delivery.url)
         except CannotOpen as exc:  # the right key may be there after the next start
@@ -91,21 +95,16 @@ class Dispatcher:
             return Exchange(outcome="failed", reason=f"The webhook URL cannot be read: {exc}.")
         moment = datetime.fromtimestamp(self._clock.wall(), UTC)
         secrets = self._secrets_of(delivery.workspace)
-        headers = signed_headers(secrets, delivery.event_id, moment, delivery.body)
-        return await self._sender.post(url, delivery.body, headers)
+        body = _body(delivery, profile)
+        headers = signed_headers(secrets, delivery.event_id, moment, body) | _tags(delivery, profile)
+        return await self._sender.send(url, body, headers, method=delivery.method, profile=profile)
 
-    def _result(self, delivery: Delivery, exchange: Exchange) -> DeliveryResult:
+    def _result(self, delivery: Delivery, profile: Profile, exchange: Exchange) -> DeliveryResult:
         now, attempts = self._clock.now(), delivery.attempts + 1
-        delay_s = None
-        if exchange.outcome not in ("delivered", "gone"):
-            delay_s = next_delay_s(
-                attempts,
-                random=self._chance.random(),
-                retry_after_s=exchange.retry_after_s,
-                throttled=exchange.outcome == "throttled",
-            )
+        delay_s = self._delay_s(delivery, profile, exchange, now)
         detail = {
             "type": delivery.event_type,
+            "profile": profile.name,
             "attempt": attempts,
             "outcome": exchange.outcome,
             "status": exchange.status,
@@ -121,3 +120,41 @@ class Dispatcher:
             due_at=None if delay_s is None else now + delay_s,
             entry=Entry(at=now, kind="delivery", detail=detail),
         )
+
+    def _delay_s(self, delivery: Delivery, profile: Profile, exchange: Exchange, now: float) -> float | None:
+        """Return when the next attempt is made, or None when there is none."""
+        if exchange.outcome in ("delivered", "gone"):
+            return None
+        so_far = SoFar(
+            attempts=delivery.attempts + 1,
+            since_first_s=now - delivery.first_at,
+            deadline_in_s=None if delivery.until is None else delivery.until - now,
+        )
+        return next_delay_s(
+            profile.ladder,
+            so_far,
+            random=self._chance.random(),
+            retry_after_s=exchange.retry_after_s,
+            throttled=exchange.outcome == "throttled",
+        )
+
+
+class _Envelope(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def _body(delivery: Delivery, profile: Profile) -> bytes:
+    """Return what is sent of an event; the run in it goes out as it was written."""
+    if delivery.method == "GET":
+        return b""
+    return bytes(_decode_envelope(delivery.body).data) if profile.body == "run" else delivery.body
+
+
+def _tags(delivery: Delivery, profile: Profile) -> dict[str, str]:
+    """Return what the event would have said, where it does not go out."""
+    if delivery.method == "POST" and profile.body == "event":
+        return {}
+    return {"Halley-Event": delivery.event_type, "Halley-Run": delivery.run_id}

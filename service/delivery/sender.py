@@ -1,4 +1,4 @@
-"""One HTTP exchange with one receiver: a POST, and what became of it.
+"""One HTTP exchange with one receiver: a request, and what became of it.
 
 Strangers choose the URL and write the answer, so nothing here trusts either: the address is judged by the
 egress guard, the time and the size of the answer are bounded, redirects, cookies and proxies are out. When to
@@ -18,11 +18,13 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from service.clock import Clock, SystemClock
+from service.delivery.profiles import STANDARD, Meaning, Profile, understood
 from service.egress import BlockedConnectionError, EgressGuard, GuardedResolver
 from service.errors import HalleyError
+from service.lifecycle.run import WebhookMethod
 from service.retry_after import parse_retry_after
 
-Outcome = Literal["delivered", "gone", "throttled", "failed", "blocked", "unreachable", "timeout"]
+Outcome = Literal[Meaning, "blocked", "unreachable", "timeout"]
 
 ANSWER_LIMIT_BYTES = 2048
 
@@ -56,12 +58,12 @@ class UrlError(HalleyError):
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one POST.
+    """What became of one request.
 
     Attributes:
-        outcome: `delivered` 2xx; `gone` 410; `throttled` 429, 502, 503, 504; `failed` any other answer, none
-            that could be read, or a URL that cannot be used; `blocked` refused by the egress guard;
-            `unreachable` no connection; `timeout` no answer before the deadline.
+        outcome: What the answer means to the receiver's profile; `failed` also when there was none that could be
+            read, or the URL cannot be used; `blocked` refused by the egress guard; `unreachable` no connection;
+            `timeout` no answer before the deadline.
         status: HTTP status, as soon as there was one.
         latency_ms: From the call to the end of the exchange.
         answer: The first 2 KB of the answer's body.
@@ -78,7 +80,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """Posts to receivers over one pool of connections.
+    """Calls receivers over one pool of connections.
 
     Args:
         guard: Judges every address before a socket is made.
@@ -116,28 +118,45 @@ class Sender:
         """Drop all connections."""
         await self._closing.aclose()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Exchange:
+    async def send(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        method: WebhookMethod = "POST",
+        profile: Profile = STANDARD,
+    ) -> Exchange:
         """Send a body to a receiver and report what became of it; failures are outcomes, not exceptions.
 
         Args:
             url: Path and query go out byte for byte as given, a fragment does not go out.
-            body: Sent as it is.
+            body: Sent as it is; an empty one is not sent at all.
             headers: Sent in addition to those that HTTP needs.
+            method: How the receiver is called.
+            profile: How its answer is understood.
         """
         begun = time.perf_counter()
         try:
-            exchange = await self._exchange(request_url(url), body, headers)
+            response, answer = await self._exchange(method, request_url(url), body, headers)
+            exchange = self._told(response, answer, profile)
         except (UrlError, aiohttp.ClientError, OSError, ValueError) as error:
             outcome, reason = self._explain(error)
             exchange = Exchange(outcome=outcome, reason=reason)
         return msgspec.structs.replace(exchange, latency_ms=(time.perf_counter() - begun) * 1000)
 
-    async def _exchange(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Exchange:
+    async def _exchange(
+        self, method: WebhookMethod, url: URL, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientResponse, str]:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         async with asyncio.timeout_at(deadline):
-            response = await self._session.post(url, data=body, headers=headers, allow_redirects=False)
-        answer = await _read_answer(response, deadline)
-        outcome, reason = _judge(response.status)
+            response = await self._session.request(
+                method, url, data=body or None, headers=headers, allow_redirects=False
+            )
+        return response, await _read_answer(response, deadline)
+
+    def _told(self, response: aiohttp.ClientResponse, answer: str, profile: Profile) -> Exchange:
+        outcome, reason = understood(profile, response.status, answer)
         return Exchange(
             outcome=outcome,
             reason=reason,
@@ -220,23 +239,6 @@ async def _read_answer(response: aiohttp.ClientResponse, deadline: float) -> str
         response.close()
     # Databases that hold text refuse NUL.
     return kept[:ANSWER_LIMIT_BYTES].decode(errors="replace").replace("\0", "\ufffd")
-
-
-def _judge(status: int) -> tuple[Outcome, str]:
-    match status:
-        case 410:
-            return "gone", "The receiver answered 410: it wants no more deliveries."
-        case 429 | 502 | 503 | 504:
-            return "throttled", f"The receiver answered {status}: it is overloaded or not ready."
-    match status // 100:
-        case 2:
-            return "delivered", f"The receiver answered {status}."
-        case 3:
-            return (
-                "failed",
-                f"The receiver answered {status}: redirects are not followed, give the final URL.",
-            )
-    return "failed", f"The receiver answered {status}: only 2xx counts as delivered."
 
 
 def _explain(error: Exception) -> tuple[Outcome, str]:

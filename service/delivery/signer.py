@@ -24,7 +24,7 @@ def signed_headers(secrets: Sequence[str], message_id: str, timestamp: datetime,
         secrets: Each `whsec_` and base64.
         message_id: The same on every attempt, so that receivers can tell repetitions.
         timestamp: Moment of this attempt, with a time zone; receivers refuse old ones.
-        body: UTF-8, exactly as it will be sent.
+        body: UTF-8, exactly as it will be sent; empty when none is.
     """
     # The library reads the wall-clock fields as UTC whatever the zone, so they have to be UTC.
     moment, text = timestamp.astimezone(UTC), body.decode()
@@ -32,7 +32,7 @@ def signed_headers(secrets: Sequence[str], message_id: str, timestamp: datetime,
         "webhook-id": message_id,
         "webhook-timestamp": str(math.floor(moment.timestamp())),
         "webhook-signature": " ".join(Webhook(each).sign(message_id, moment, text) for each in secrets),
-        "content-type": "application/json",
+        **({"content-type": "application/json"} if body else {}),
     }
 
 

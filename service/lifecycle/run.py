@@ -22,6 +22,7 @@ EventType = Literal[
     "run.recovered",
 ]
 Mode = Literal["live", "mock"]
+WebhookMethod = Literal["POST", "GET"]
 Billed = Literal["yes", "no", "unknown"]
 Phase = Literal["submit", "generate", "collect", "deadline"]
 
@@ -98,12 +99,16 @@ class Webhook(Struct, frozen=True, kw_only=True):
     Attributes:
         url: An opaque URL; sealed, since whoever knows it can act as Halley (see `sealing`).
         events: The types that are wanted.
-        profile: How its answers are understood.
+        profile: How its answers are understood; the profiles stand in `delivery`.
+        guessed: Nobody named the profile: the URL looked like it.
+        method: How the URL is called.
     """
 
     url: str
     events: tuple[EventType, ...] = END_EVENTS
     profile: str = "standard"
+    guessed: bool = False
+    method: WebhookMethod = "POST"
 
 
 class FlowState(Struct, frozen=True, kw_only=True):

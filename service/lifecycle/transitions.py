@@ -36,7 +36,10 @@ _NOT_YET_VISIBLE_S = 60.0  # for so long "no such task" may only mean that upstr
 
 def queued(run: Run) -> Change:
     """Take a new run in."""
-    return _told(run, run, run.created_at, "accepted")
+    if run.webhook is None:
+        return _told(run, run, run.created_at, "accepted")
+    hook = {"profile": run.webhook.profile, "guessed": run.webhook.guessed, "method": run.webhook.method}
+    return _told(run, run, run.created_at, "accepted", webhook=hook)
 
 
 def submission_begun(run: Run, now: float) -> Change | None:

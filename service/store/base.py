@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from service.lifecycle.run import Change, Entry, Run
+from service.lifecycle.run import Change, Entry, Run, WebhookMethod
 from service.lifecycle.states import RunState
 
 Decide = Callable[[Run], Change | None]
@@ -69,7 +69,15 @@ class RunFilter(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """An event on its way to one URL, claimed for one attempt until `leased_until`."""
+    """An event on its way to one URL, claimed for one attempt.
+
+    Attributes:
+        leased_until: When the claim ends.
+        profile: How the receiver's answers are understood.
+        method: How the receiver is called.
+        first_at: When the first attempt was begun.
+        until: The run's deadline; None for those that were written before it was kept.
+    """
 
     id: str
     event_id: str
@@ -80,6 +88,10 @@ class Delivery(Struct, frozen=True, kw_only=True):
     attempts: int
     body: bytes
     leased_until: float
+    profile: str
+    method: WebhookMethod
+    first_at: float
+    until: float | None
 
 
 class DeliveryResult(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from service.ids import new_id
-from service.lifecycle.run import Change, Entry, Run
+from service.lifecycle.run import Change, Entry, Run, Webhook
 from service.lifecycle.states import FINAL
 from service.lifecycle.view import Sign, events_of
 from service.store.base import Allowance, Delivery, FileRecord, Idempotency, KeyRecord
@@ -82,6 +82,9 @@ class DeliveryRow(NamedTuple):
     workspace: str
     url: str
     due_at: float
+    profile: str
+    method: str
+    until: float
 
 
 class FinishRow(NamedTuple):
@@ -148,10 +151,22 @@ class Writes:
                 EventRow(event.id, run.workspace, run.id, event.sequence, event.type, now, _encode(event))
             )
             if run.webhook is not None and event.type in run.webhook.events:
-                self.deliveries.append(
-                    DeliveryRow(new_id("dlv", now), event.id, run.id, run.workspace, run.webhook.url, now)
-                )
+                self.deliveries.append(_delivery(run, run.webhook, event.id, now))
         self.entries += entry_rows(run.id, change.entries)
+
+
+def _delivery(run: Run, webhook: Webhook, event_id: str, now: float) -> DeliveryRow:
+    return DeliveryRow(
+        id=new_id("dlv", now),
+        event_id=event_id,
+        run_id=run.id,
+        workspace=run.workspace,
+        url=webhook.url,
+        due_at=now,
+        profile=webhook.profile,
+        method=webhook.method,
+        until=run.deadline_at,
+    )
 
 
 def update(run: Run, version: int, owner: str) -> Update:
@@ -224,7 +239,7 @@ def run_of(doc: str | bytes, due_at: float | None) -> Run:
 
 def delivery_of(row: Row, leased_until: float) -> Delivery:
     """Return a claimed delivery."""
-    ident, event_id, run_id, workspace, url, attempts, event_type, body = row
+    ident, event_id, run_id, workspace, url, attempts, profile, method, first_at, until, event_type, body = row
     return Delivery(
         id=ident,
         event_id=event_id,
@@ -235,6 +250,10 @@ def delivery_of(row: Row, leased_until: float) -> Delivery:
         attempts=attempts,
         body=body,
         leased_until=leased_until,
+        profile=profile,
+        method=method,
+        first_at=first_at,
+        until=until,
     )
 
 

@@ -94,6 +94,8 @@ webhooks = (
     | st.builds(
         Webhook,
         url=st.just("https://x/hook?a=%20"),
+        profile=st.sampled_from(("standard", "n8n-resume")),
+        method=st.sampled_from(("POST", "GET")),
         events=st.sampled_from(
             (get_args(EventType), END_EVENTS, ("run.progressed",), ("run.queued", "run.recovered"), ())
         ),
@@ -578,14 +580,15 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def deliveries_are_those_that_were_wanted(self) -> None:
         """An event has a delivery exactly when its type was wanted; one that ended stays so, all others are due."""
-        joined = "SELECT e.run_id, e.type, d.id, d.url, d.state, d.due_at FROM events e"
+        joined = "SELECT e.run_id, e.type, d.id, d.url, d.profile, d.method, d.state, d.due_at FROM events e"
         rows = self._rows(f"{joined} LEFT JOIN deliveries d ON d.event_id = e.id")
-        for run_id, event_type, ident, url, state, due_at in rows:
+        for run_id, event_type, ident, url, profile, method, state, due_at in rows:
             webhook = self.told[run_id][-1].run.webhook
             assert (ident is not None) == (webhook is not None and event_type in webhook.events)
             if ident is not None:
                 assert webhook is not None
-                assert (url, state) == (webhook.url, self.ended_deliveries.get(ident, "pending"))
+                assert (url, profile, method) == (webhook.url, webhook.profile, webhook.method)
+                assert state == self.ended_deliveries.get(ident, "pending")
                 assert (due_at is not None) == (state == "pending")
         assert self._rows("SELECT count(*) FROM deliveries") == [(sum(row[2] is not None for row in rows),)]
 

@@ -287,6 +287,17 @@ async def test_a_finished_lease_changes_nothing_but_a_delivery(store: Store) -> 
     assert await store.claim_deliveries(1e9, 10, 60) == []
 
 
+async def test_a_delivery_says_how_and_since_when_it_is_tried(store: Store) -> None:
+    """Profile, method and the run's deadline come with it; its first attempt stays the first, a dead one included."""
+    hook = Webhook(url="https://x", events=("run.queued",), profile="n8n-resume", method="GET")
+    await put(store, numbered(1, webhook=hook, deadline_at=3700.0))
+    (first,) = await store.claim_deliveries(120.0, 10, 60)
+    (again,) = await store.claim_deliveries(200.0, 10, 60)
+
+    assert (first.profile, first.method, first.until, first.first_at) == ("n8n-resume", "GET", 3700.0, 120.0)
+    assert msgspec.structs.replace(again, leased_until=first.leased_until) == first
+
+
 async def test_deliveries_end_or_wait_for_their_next_attempt(store: Store) -> None:
     """A failed attempt comes back when it is due, a delivered one never."""
     await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))

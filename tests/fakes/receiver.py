@@ -15,6 +15,7 @@ class Got(Struct, frozen=True):
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def event(self) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class Receiver:
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         async with self._news:
-            self.got.append(Got(request.raw_path, dict(request.headers), body))
+            self.got.append(Got(request.raw_path, dict(request.headers), body, request.method))
             self._news.notify_all()
         answer = self.answers.pop(0) if self.answers else 200
         return web.Response(status=answer) if isinstance(answer, int) else await answer(request)

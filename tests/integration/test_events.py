@@ -145,3 +145,77 @@ async def test_a_callback_after_the_deadline_is_looked_into(tmp_path: Path, sim:
         events = [got.event["type"] for got in await receiver.wait_for(2)]
 
         assert events == ["run.timed_out", "run.recovered"]
+
+
+async def test_a_flow_that_is_not_waiting_yet_is_resumed_when_it_is(halley: House, receiver: Receiver) -> None:
+    """n8n answers 409, then 404, then takes the event: the run tells its profile, and the URL stays as it was given."""
+    receiver.answers = [409, 404]
+    url = f"{receiver.url}/webhook-waiting/231?signature=a+b%3D"
+    started = await halley.start(T2V, {"prompt": "x"}, webhook_url=url)
+    got = await receiver.wait_for(3)
+    run = started.json()
+
+    attempts = await halley.told(run["id"], "delivery")
+    accepted = (await halley.told(run["id"], "state"))[0]
+    assert {each.path for each in got} == {"/webhook-waiting/231?signature=a+b%3D"}
+    assert [attempt["outcome"] for attempt in attempts[:2]] == ["not_ready", "not_ready"]
+    assert all(attempt["again_in_s"] <= 1.2 for attempt in attempts[:2])
+    assert started.headers["Halley-Webhook-Profile"] == "n8n-resume; guessed"
+    assert accepted["webhook"] == {"profile": "n8n-resume", "guessed": True, "method": "POST"}
+    assert any("n8n-resume" in warning for warning in run["warnings"])
+
+
+async def test_a_node_left_on_get_is_called_by_get(halley: House, receiver: Receiver) -> None:
+    """`webhook_method=GET` sends headers alone, and the run that they name can be read."""
+    url = f"{receiver.url}/webhook-waiting/231"
+    started = await halley.start(T2V, {"prompt": "x"}, webhook_url=url, webhook_method="GET")
+    (got,) = await receiver.wait_for(1)
+
+    run = await halley.end(got.headers["Halley-Run"])
+    assert (got.method, got.path, got.body) == ("GET", "/webhook-waiting/231", b"")
+    assert run["id"] == started.json()["id"]
+    assert got.headers["Halley-Event"] == "run.succeeded"
+
+
+async def test_a_named_profile_is_not_guessed(halley: House, receiver: Receiver) -> None:
+    """The word of the caller counts, as a header too; nothing is warned of, and a retry keeps it."""
+    url = f"{receiver.url}/webhook-waiting/231"
+    headers = {"Halley-Webhook-Url": url, "Halley-Webhook-Profile": "plain"}
+    started = await halley.client.post(f"/v1/nodes/{T2V}/runs", json={"prompt": "x"}, headers=headers)
+    (got,) = await receiver.wait_for(1)
+    again = await halley.client.post(f"/v1/runs/{started.json()['id']}/retry")
+    unknown = await halley.start(T2V, {"prompt": "x"}, webhook_url=url)
+    elsewhere = await halley.start(T2V, {"prompt": "x"}, webhook_url=receiver.url)
+    nowhere = await halley.start(T2V, {"prompt": "x"})
+
+    assert got.event["id"] == started.json()["id"]
+    assert started.json()["warnings"] == []
+    assert [each.headers.get("Halley-Webhook-Profile") for each in (started, again, unknown, elsewhere, nowhere)] == [
+        "plain",
+        "plain",
+        "n8n-resume; guessed",
+        "standard; guessed",
+        None,
+    ]
+    assert (await halley.told(again.json()["id"], "state"))[0]["webhook"]["guessed"] is False
+    assert elsewhere.json()["warnings"] == []
+
+
+async def test_a_live_start_says_the_profile_too(halley: House, receiver: Receiver) -> None:
+    """The answer in events has the same header."""
+    query = {"webhook_url": f"{receiver.url}/webhook-waiting/231"}
+    headers = {"Accept": "text/event-stream"}
+    answer = await halley.client.post(f"/v1/nodes/{T2V}/runs", json={"prompt": "x"}, params=query, headers=headers)
+
+    assert answer.headers["Halley-Webhook-Profile"] == "n8n-resume; guessed"
+
+
+async def test_a_profile_that_cannot_be_is_refused_before_anything_is_spent(halley: House, receiver: Receiver) -> None:
+    """Unknown profiles and methods are faults."""
+    wrong = await halley.start(
+        T2V, {"prompt": "x"}, webhook_url=receiver.url, webhook_profile="teams", webhook_method="PUT"
+    )
+    runs = (await halley.client.get("/v1/runs")).json()["data"]
+
+    assert {fault["pointer"] for fault in wrong.json()["errors"]} == {"query:webhook_profile", "query:webhook_method"}
+    assert (wrong.status_code, runs) == (422, [])

@@ -186,7 +186,7 @@ async def unused_port() -> int:
 async def test_path_and_query_arrive_byte_for_byte(target: str):
     """What stands between host and fragment is what the receiver reads in the request line."""
     async with receiving() as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(target), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(target), BODY, HEADERS)
 
     assert exchange.outcome == "delivered"
     assert receiver.target == target.encode()
@@ -207,7 +207,7 @@ async def test_path_and_query_arrive_byte_for_byte(target: str):
 async def test_http_itself_changes_only_these(given: str, sent: bytes):
     """A missing path becomes `/`, and a fragment stays here; HTTP has no other way."""
     async with receiving() as receiver, sending() as sender:
-        await sender.post(receiver.url(given), BODY, HEADERS)
+        await sender.send(receiver.url(given), BODY, HEADERS)
 
     assert receiver.target == sent
 
@@ -216,8 +216,8 @@ async def test_body_and_headers_arrive_as_given():
     """The body is unchanged, and only headers that HTTP needs are added; no cookie among them."""
     reply = status("200 OK", "Set-Cookie: a=b; Path=/")
     async with receiving(reply) as receiver, sending() as sender:
-        await sender.post(receiver.url(), BODY, HEADERS)
-        await sender.post(receiver.url(), BODY, HEADERS)
+        await sender.send(receiver.url(), BODY, HEADERS)
+        await sender.send(receiver.url(), BODY, HEADERS)
 
     lines = receiver.heads[1].decode().split("\r\n")[1:-2]
     assert receiver.bodies == [BODY, BODY]
@@ -238,8 +238,8 @@ async def test_a_connection_is_used_again():
     """A second delivery to the same receiver does not connect anew."""
     reply = status("200 OK", body=b"thanks")
     async with receiving(reply) as receiver, sending() as sender:
-        await sender.post(receiver.url(), BODY, HEADERS)
-        await sender.post(receiver.url(), BODY, HEADERS)
+        await sender.send(receiver.url(), BODY, HEADERS)
+        await sender.send(receiver.url(), BODY, HEADERS)
 
     assert receiver.connections == 1
 
@@ -249,7 +249,7 @@ async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch):
     async with receiving() as proxy, receiving() as receiver, sending() as sender:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url(""))
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert exchange.outcome == "delivered"
     assert proxy.connections == 0
@@ -278,7 +278,7 @@ async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch):
 async def test_the_status_decides_the_outcome(line: str, outcome: str):
     """Only 2xx is a success; 410 and the signs of overload are told apart from other failures."""
     async with receiving(status(line)) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url("/hook?token=hidden"), BODY, HEADERS)
+        exchange = await sender.send(receiver.url("/hook?token=hidden"), BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == (outcome, int(line[:3]))
     assert line[:3] in exchange.reason
@@ -291,7 +291,7 @@ async def test_redirects_are_not_followed(line: str):
     async with receiving() as elsewhere:
         reply = status(line, f"Location: {elsewhere.url()}")
         async with receiving(reply) as receiver, sending() as sender:
-            exchange = await sender.post(receiver.url(), BODY, HEADERS)
+            exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert exchange.outcome == "failed"
     assert "redirects are not followed" in exchange.reason
@@ -306,7 +306,7 @@ async def test_retry_after_is_read_in_both_forms(value: str, seconds: float | No
     """A receiver may ask for patience in seconds or with a date."""
     reply = status("429 Too Many Requests", f"Retry-After: {value}")
     async with receiving(reply) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert (exchange.outcome, exchange.retry_after_s) == ("throttled", seconds)
 
@@ -324,7 +324,7 @@ async def test_retry_after_is_read_in_both_forms(value: str, seconds: float | No
 async def test_the_answer_is_kept_as_text(body: bytes, answer: str):
     """The first 2 KB are kept; what is no text or no database would take is replaced."""
     async with receiving(status("200 OK", body=body)) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert exchange.answer == answer
 
@@ -340,7 +340,7 @@ async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 async def test_a_huge_answer_is_cut_off():
     """After the first 2 KB the connection is dropped, long before the deadline."""
     async with receiving(endless) as receiver, sending(timeout_s=60) as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
         await receiver.hung_up.wait()
 
     assert exchange.outcome == "delivered"
@@ -352,7 +352,7 @@ async def test_a_compressed_answer_is_not_unpacked():
     """Compressed bytes are kept as they came, so that few of them cannot unfold into many."""
     reply = status("200 OK", "Content-Encoding: gzip", body=b"not really gzip")
     async with receiving(reply) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert (exchange.outcome, exchange.answer) == ("delivered", "not really gzip")
 
@@ -383,7 +383,7 @@ async def interim_for_ever(_: asyncio.StreamReader, writer: asyncio.StreamWriter
 async def test_no_answer_before_the_deadline_is_a_timeout(reply: Reply):
     """The deadline counts from the beginning, so no trickle prolongs it, and the connection is dropped."""
     async with receiving(reply) as receiver, sending(timeout_s=0.3) as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
         await receiver.hung_up.wait()
 
     assert (exchange.outcome, exchange.status) == ("timeout", None)
@@ -403,7 +403,7 @@ async def trickling_body(_: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 async def test_a_trickling_body_ends_at_the_deadline():
     """The status has been heard, so it counts; the body is given up at the deadline."""
     async with receiving(trickling_body) as receiver, sending(timeout_s=0.3) as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
         await receiver.hung_up.wait()
 
     assert (exchange.outcome, exchange.status) == ("delivered", 200)
@@ -425,7 +425,7 @@ class Hesitant(Scripted):
 async def test_a_name_that_takes_too_long_is_a_timeout():
     """The deadline holds for the name as well."""
     async with sending(timeout_s=0.1, resolver=Hesitant([])) as sender:
-        exchange = await sender.post("http://receiver.test/", BODY, HEADERS)
+        exchange = await sender.send("http://receiver.test/", BODY, HEADERS)
 
     assert exchange.outcome == "timeout"
 
@@ -446,7 +446,7 @@ async def closing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 async def test_a_broken_connection_is_a_failure(reply: Reply):
     """A connection that breaks before the answer is no delivery, and the receiver may have read it."""
     async with receiving(reply) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == ("failed", None)
     assert "broke before" in exchange.reason
@@ -456,7 +456,7 @@ async def test_a_broken_connection_is_a_failure(reply: Reply):
 async def test_an_answer_that_is_not_http_is_a_failure(raw: bytes):
     """What cannot be read as HTTP is no delivery."""
     async with receiving(answering(raw)) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == ("failed", None)
     assert "not valid HTTP" in exchange.reason
@@ -466,7 +466,7 @@ async def test_an_endless_head_is_a_failure():
     """The head of an answer is bounded too."""
     raw = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000
     async with receiving(answering(raw)) as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == ("failed", None)
 
@@ -476,7 +476,7 @@ async def test_a_refused_port_is_unreachable():
     port = await unused_port()
 
     async with sending() as sender:
-        exchange = await sender.post(f"http://127.0.0.1:{port}/hook?token=hidden", BODY, HEADERS)
+        exchange = await sender.send(f"http://127.0.0.1:{port}/hook?token=hidden", BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == ("unreachable", None)
     assert str(port) in exchange.reason
@@ -494,7 +494,7 @@ async def test_a_receiver_without_tls_is_unreachable_over_https():
 
     async with await asyncio.start_server(answer_in_clear, "127.0.0.1", 0) as server, sending() as sender:
         port = server.sockets[0].getsockname()[1]
-        exchange = await sender.post(f"https://127.0.0.1:{port}/hook", BODY, HEADERS)
+        exchange = await sender.send(f"https://127.0.0.1:{port}/hook", BODY, HEADERS)
 
     assert exchange.outcome == "unreachable"
     assert "TLS" in exchange.reason
@@ -505,7 +505,7 @@ async def test_a_receiver_without_tls_is_unreachable_over_https():
 async def test_an_unknown_name_is_unreachable(host: str):
     """A name without an address cannot be posted to."""
     async with sending() as sender:
-        exchange = await sender.post(f"http://{host}/hook?token=hidden", BODY, HEADERS)
+        exchange = await sender.send(f"http://{host}/hook?token=hidden", BODY, HEADERS)
 
     assert exchange.outcome == "unreachable"
     assert "has no address" in exchange.reason
@@ -545,7 +545,7 @@ async def test_an_unknown_name_is_unreachable(host: str):
 async def test_an_unusable_url_is_a_failure(url: str, reason: str, hooked_sockets: list[str]):
     """A URL that cannot be used is refused in one sentence that repeats no secret, and no socket is made."""
     async with sending(allow="0.0.0.0/0 ::/0") as sender:
-        exchange = await sender.post(url, BODY, HEADERS)
+        exchange = await sender.send(url, BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == ("failed", None)
     assert reason in exchange.reason
@@ -556,7 +556,7 @@ async def test_an_unusable_url_is_a_failure(url: str, reason: str, hooked_socket
 async def test_a_header_that_would_add_another_is_a_failure():
     """A line break in a header is refused before anything of the request is written."""
     async with receiving() as receiver, sending() as sender:
-        exchange = await sender.post(receiver.url(), BODY, {"x-custom": "a\r\nx-injected: b"})
+        exchange = await sender.send(receiver.url(), BODY, {"x-custom": "a\r\nx-injected: b"})
 
     assert exchange.outcome == "failed"
     assert "header" in exchange.reason
@@ -579,7 +579,7 @@ def hooked_sockets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_the_hook_sees_sockets_of_allowed_addresses(hooked_sockets: list[str]):
     """The hook, on which the tests below rely, is in the way of every connection."""
     async with sending() as sender:
-        exchange = await sender.post("http://127.0.0.1:9/", BODY, HEADERS)
+        exchange = await sender.send("http://127.0.0.1:9/", BODY, HEADERS)
 
     assert exchange.outcome == "unreachable"
     assert len(hooked_sockets) == 1
@@ -607,7 +607,7 @@ async def test_the_hook_sees_sockets_of_allowed_addresses(hooked_sockets: list[s
 async def test_a_refused_literal_is_blocked(scheme: str, host: str, hooked_sockets: list[str]):
     """Addresses that stand in the URL itself are judged too, and no socket is made for them."""
     async with sending(allow="") as sender:
-        exchange = await sender.post(f"{scheme}://{host}:8080/hook?token=hidden", BODY, HEADERS)
+        exchange = await sender.send(f"{scheme}://{host}:8080/hook?token=hidden", BODY, HEADERS)
 
     assert (exchange.outcome, exchange.status) == ("blocked", None)
     assert "is refused" in exchange.reason
@@ -620,7 +620,7 @@ async def test_a_refused_literal_is_blocked(scheme: str, host: str, hooked_socke
 async def test_a_name_with_refused_addresses_is_blocked(addresses: list[str], hooked_sockets: list[str]):
     """A name is blocked by what it stands for, however many addresses it has."""
     async with sending(allow="", resolver=Scripted(addresses)) as sender:
-        exchange = await sender.post("https://receiver.test/", BODY, HEADERS)
+        exchange = await sender.send("https://receiver.test/", BODY, HEADERS)
 
     assert exchange.outcome == "blocked"
     assert exchange.reason.startswith(f"{addresses[0]} is refused")
@@ -633,7 +633,7 @@ async def test_an_odd_literal_is_judged_by_what_it_stands_for(host: str, hooked_
     resolver = Scripted(["127.0.0.1"])
 
     async with sending(allow="", resolver=resolver) as sender:
-        exchange = await sender.post(f"http://{host}/", BODY, HEADERS)
+        exchange = await sender.send(f"http://{host}/", BODY, HEADERS)
 
     assert (exchange.outcome, resolver.asked) == ("blocked", [host])
     assert hooked_sockets == []
@@ -642,7 +642,7 @@ async def test_an_odd_literal_is_judged_by_what_it_stands_for(host: str, hooked_
 async def test_a_receiver_on_loopback_is_blocked_unless_allowed():
     """With an empty allow-list a real receiver on this machine sees no connection."""
     async with receiving() as receiver, sending(allow="") as sender:
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
 
     assert exchange.outcome == "blocked"
     assert receiver.connections == 0
@@ -656,8 +656,8 @@ async def test_a_name_that_is_bound_anew_is_judged_anew():
         receiving(address="127.0.0.2") as refused,
         sending(allow="127.0.0.1/32", resolver=resolver) as sender,
     ):
-        first = await sender.post(allowed.url(host="receiver.test"), BODY, HEADERS)
-        second = await sender.post(refused.url(host="receiver.test"), BODY, HEADERS)
+        first = await sender.send(allowed.url(host="receiver.test"), BODY, HEADERS)
+        second = await sender.send(refused.url(host="receiver.test"), BODY, HEADERS)
 
     assert (first.outcome, second.outcome) == ("delivered", "blocked")
     assert second.reason.startswith("127.0.0.2 is refused")
@@ -686,7 +686,7 @@ async def test_an_allowed_address_beside_a_refused_one_is_used(addresses: list[s
         receiving() as receiver,
         sending(allow="127.0.0.1/32", resolver=Scripted(addresses)) as sender,
     ):
-        exchange = await sender.post(receiver.url(host="receiver.test"), BODY, HEADERS)
+        exchange = await sender.send(receiver.url(host="receiver.test"), BODY, HEADERS)
 
     assert exchange.outcome == "delivered"
     assert f"Host: receiver.test:{receiver.port}".encode() in receiver.heads[0]
@@ -698,7 +698,7 @@ async def test_an_allowed_address_that_is_down_is_unreachable_in_any_order(addre
     port = await unused_port()
 
     async with sending(allow="127.0.0.1/32", resolver=Scripted(addresses)) as sender:
-        exchange = await sender.post(f"http://receiver.test:{port}/", BODY, HEADERS)
+        exchange = await sender.send(f"http://receiver.test:{port}/", BODY, HEADERS)
 
     assert exchange.outcome == "unreachable"
 
@@ -711,8 +711,8 @@ async def test_one_stuck_receiver_does_not_delay_another():
         sending() as sender,
         asyncio.TaskGroup() as group,
     ):
-        waiting = group.create_task(sender.post(stuck.url(), BODY, HEADERS))
-        exchange = await sender.post(receiver.url(), BODY, HEADERS)
+        waiting = group.create_task(sender.send(stuck.url(), BODY, HEADERS))
+        exchange = await sender.send(receiver.url(), BODY, HEADERS)
         was_waiting = not waiting.done()
         waiting.cancel()
 

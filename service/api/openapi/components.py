@@ -50,6 +50,12 @@ _REPLAYED = {
     "description": "The same request was sent before, with this key or within `dedupe`; this is the run of that time.",
     "schema": {"type": "string", "enum": ["true"]},
 }
+_PROFILE = {
+    "description": "How the receiver's answers are understood, where there is a `webhook_url`; `; guessed` behind it "
+    "when nobody named it. The run's timeline says the same.",
+    "schema": {"type": "string"},
+    "example": "n8n-resume; guessed",
+}
 _EVENTS = {
     EVENT_STREAM: {
         "schema": {
@@ -176,7 +182,11 @@ def _answers() -> dict[str, Any]:
         "Ended": {
             "description": "The run ended within `wait`; or, with `mode=preview`, the request that would be sent. "
             "Asked with `Accept: text/event-stream`, the answer comes in events, whatever `wait` says.",
-            "headers": {"Location": _LOCATION, "Idempotency-Replayed": _REPLAYED},
+            "headers": {
+                "Location": _LOCATION,
+                "Idempotency-Replayed": _REPLAYED,
+                "Halley-Webhook-Profile": _PROFILE,
+            },
             "content": {**json_content({"oneOf": [run, preview]}), **_EVENTS},
             "links": _links(),
         },
@@ -186,6 +196,7 @@ def _answers() -> dict[str, Any]:
                 "Location": _LOCATION | {"required": True},
                 "Retry-After": _RETRY_AFTER | {"required": True},
                 "Idempotency-Replayed": _REPLAYED,
+                "Halley-Webhook-Profile": _PROFILE,
             },
             "content": json_content(run),
             "links": _links(),

@@ -18,7 +18,8 @@ _MEANINGS: dict[EventType, str] = {
 }
 _DELIVERY = (
     "Sent at least once and signed by Standard Webhooks. `webhook-id` tells repetitions, `sequence` in the body "
-    "tells the order of a run's events. Only 2xx counts as delivered; redirects are not followed."
+    "tells the order of a run's events. Only 2xx counts as delivered; redirects are not followed. With "
+    "`webhook_profile=plain` the body is the run alone, with `webhook_method=GET` there is none."
 )
 _SIGNATURE = {
     "webhook-id": "Id of the event, the same on every attempt.",

@@ -34,6 +34,14 @@ def test_the_headers_are_those_of_the_standard():
     assert headers["content-type"] == "application/json"
 
 
+def test_nothing_is_signed_as_nothing():
+    """Where no body goes out, none is described, and the signature is over an empty one."""
+    headers = signed_headers((SECRET,), "evt_1", datetime.now(UTC), b"")
+
+    assert headers.keys() == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+    Webhook(SECRET).verify(b"", headers, json_parse=False)
+
+
 @pytest.mark.parametrize("offset_h", [-11, 2, 14])
 def test_the_time_zone_does_not_matter(offset_h: int):
     """The same moment in any zone gives the same headers, which a receiver can verify."""

@@ -85,10 +85,11 @@ told AS (
     WHERE run_id IN (SELECT id FROM done)
 ),
 sent AS (
-    INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at)
-    SELECT id, event_id, run_id, workspace, url, 'pending', due_at
+    INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at, profile, method, until)
+    SELECT id, event_id, run_id, workspace, url, 'pending', due_at, profile, method, until
     FROM unnest(:d_id::text[], :d_event_id::text[], :d_run_id::text[], :d_workspace::text[], :d_url::text[],
-                :d_due_at::float8[]) AS d(id, event_id, run_id, workspace, url, due_at)
+                :d_due_at::float8[], :d_profile::text[], :d_method::text[], :d_until::float8[])
+         AS d(id, event_id, run_id, workspace, url, due_at, profile, method, until)
     WHERE run_id IN (SELECT id FROM done)
 ),
 finished AS (
@@ -216,9 +217,9 @@ SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :
 WITH due AS MATERIALIZED (
     SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
-UPDATE deliveries SET due_at = :lease_until, leased_by = :owner
+UPDATE deliveries SET due_at = :lease_until, leased_by = :owner, first_at = coalesce(first_at, :now)
 WHERE id = ANY(ARRAY(SELECT id FROM due))
-RETURNING id, event_id, run_id, workspace, url, attempts;
+RETURNING id, event_id, run_id, workspace, url, attempts, profile, method, first_at, until;
 
 -- name: events_get
 SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);

@@ -109,14 +109,14 @@ INSERT INTO callbacks (run_id, received_at, body) SELECT ?1, ?2, ?3
 WHERE (SELECT count(*) FROM callbacks WHERE run_id = ?1) < 100;
 
 -- name: delivery_insert
-INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at)
-VALUES (?, ?, ?, ?, ?, 'pending', ?);
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at, profile, method, until)
+VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?);
 
 -- name: deliveries_claim
 -- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
-UPDATE deliveries SET due_at = :lease_until, leased_by = :owner
+UPDATE deliveries SET due_at = :lease_until, leased_by = :owner, first_at = coalesce(first_at, :now)
 WHERE id IN (SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
-RETURNING id, event_id, run_id, workspace, url, attempts;
+RETURNING id, event_id, run_id, workspace, url, attempts, profile, method, first_at, until;
 
 -- name: events_get
 SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids));

@@ -1,0 +1,184 @@
+"""Receiver profiles: what the answers of well-known receivers mean, as a table.
+
+A profile says what is sent, how the answer is read and on which ladder the delivery stands. When attempts are made is
+the ladder's concern, how bytes travel the sender's. What the tools' own pages do not promise is marked as inferred.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from service.delivery.ladder import RESUME, SUBSCRIPTION, Ladder
+
+Meaning = Literal["delivered", "gone", "not_ready", "throttled", "failed"]
+
+_GONE = frozenset({410})
+_OVERLOADED = frozenset({429, 502, 503, 504})
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """URLs that a profile is guessed from: both patterns fit the whole of their part."""
+
+    host: str = ".*"
+    path: str = ".*"
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """How one kind of receiver is served. 2xx is delivered for all of them, a redirect for none.
+
+    Attributes:
+        name: What users write as `webhook_profile`.
+        meant_for: The receiver, for people.
+        ladder: When it is tried again.
+        body: The whole event, or only the run in it.
+        gone: Statuses after which nothing is sent again.
+        gone_words: Statuses that are final only when the answer holds these words.
+        not_ready: Statuses of a receiver that will take the event in a while.
+        slow_down: Statuses of a receiver that asks for patience.
+        hints: What a status means there, for the timeline.
+        places: Where it is guessed from.
+    """
+
+    name: str
+    meant_for: str
+    ladder: Ladder = SUBSCRIPTION
+    body: Literal["event", "run"] = "event"
+    gone: frozenset[int] = _GONE
+    gone_words: Mapping[int, str] = {}
+    not_ready: frozenset[int] = frozenset()
+    slow_down: frozenset[int] = _OVERLOADED
+    hints: Mapping[int, str] = {}
+    places: tuple[Place, ...] = ()
+
+
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+_TABLE = (
+    Profile(name="standard", meant_for="receivers of your own"),
+    Profile(
+        name="n8n-resume",
+        meant_for="n8n's Wait node, `$execution.resumeUrl`",
+        ladder=RESUME,
+        # Inferred from n8n's source: an execution that is over answers 409 as well, and only its words tell.
+        gone_words={409: "has finished"},
+        not_ready=frozenset({404, 409}),
+        hints={
+            404: "no Wait node listens for this method there yet; it is not reached, or its HTTP Method differs "
+            "(choose POST in the node, or start runs with webhook_method=GET)",
+            409: "the execution is not waiting now",
+        },
+        places=(Place(path="(?:/.*)?/webhook-waiting/.+"),),
+    ),
+    Profile(
+        name="n8n-webhook",
+        meant_for="n8n's Webhook node, production and test URL",
+        hints={404: "the workflow is not active, nobody listens for a test event, or the node's HTTP Method differs"},
+        # Paths like /webhook/orders are common elsewhere, so the host, the id or the word for tests must say n8n.
+        places=(
+            Place(host=r"(?:.*[.-])?n8n(?:[.-].*)?", path="(?:/.*)?/webhook(?:-test)?/.+"),
+            Place(path=f"(?:/.*)?/webhook(?:-test)?/{_UUID}(?:/.*)?"),
+            Place(path="(?:/.*)?/webhook-test/.+"),
+        ),
+    ),
+    Profile(
+        name="zapier-hook",
+        meant_for="Zapier's Catch Hook and REST hooks",
+        hints={410: "the Zap has unsubscribed"},
+        places=(Place(host=r"hooks\.zapier\.com", path="/hooks/(?:catch|standard)/.+"),),
+    ),
+    Profile(
+        name="zapier-callback",
+        meant_for="callback URLs of Zapier's developer platform",
+        # Inferred: which 4xx a used callback gives is not promised, so none but 410 is final.
+        hints={400: "a callback takes one answer", 404: "a callback takes one answer, and that within 30 days"},
+        places=(Place(host=r"(?:hooks\.)?zapier\.com", path="/hooks/callback/.+"),),
+    ),
+    Profile(
+        name="make",
+        meant_for="Make's Custom webhook",
+        # Inferred: a queue that is full is told by 400; asking less often does no harm if it means something else.
+        slow_down=_OVERLOADED | {400},
+        hints={
+            400: "its queue is full",
+            404: "there is no such webhook, or its scenario is off",
+            410: "no scenario uses the webhook",
+            429: "its queue is full, or too much comes at once",
+        },
+        places=(
+            Place(host=r"hook\.(?:[a-z0-9-]+\.)?make\.(?:com|celonis\.com)"),
+            Place(host=r"hook\.integromat\.com"),
+        ),
+    ),
+    Profile(
+        name="power-automate",
+        meant_for="Power Automate and Logic Apps, *When an HTTP request is received*",
+        hints={
+            401: "the signature in the URL is not valid; copy it again, whole",
+            404: "the flow is off or deleted",
+        },
+        places=(
+            Place(host=r".+\.logic\.azure\.(?:com|us|cn)", path="/workflows/.+/triggers/.+"),
+            # The newer addresses, whose path begins with the product's name.
+            Place(host=r".+\.powerplatform\.com", path="/powerautomate/.+"),
+            Place(host=r"(?:.+\.)?powerautomate\.com", path="(?:/.*)?/workflows/.+/triggers/.+"),
+        ),
+    ),
+    Profile(name="plain", meant_for="receivers that want the run alone as the body", body="run"),
+)
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
+STANDARD = PROFILES["standard"]
+
+
+def profile_of(name: str) -> Profile:
+    """Return the profile of a name; one that this version does not know is served like any receiver."""
+    return PROFILES.get(name, STANDARD)
+
+
+def guess(url: str) -> Profile:
+    """Return the profile that a webhook URL looks like; the URL itself is left as it is."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return STANDARD
+    for profile in PROFILES.values():
+        if any(_fits(place, host, parts.path) for place in profile.places):
+            return profile
+    return STANDARD
+
+
+def _fits(place: Place, host: str, path: str) -> bool:
+    return bool(re.fullmatch(place.host, host) and re.fullmatch(place.path, path, re.IGNORECASE))
+
+
+def understood(profile: Profile, status: int, answer: str) -> tuple[Meaning, str]:
+    """Return what an answer means to a profile, and why, in one sentence."""
+    meaning = _meaning(profile, status, answer)
+    sentence = f"The receiver answered {status}{_TOLD[meaning]}"
+    if meaning == "failed" and status // 100 == 3:  # noqa: PLR2004 - 3xx
+        sentence = f"The receiver answered {status}: redirects are not followed, give the final URL"
+    hint = profile.hints.get(status)
+    return meaning, f"{sentence}; {profile.name}: {hint}." if hint and meaning != "delivered" else f"{sentence}."
+
+
+_TOLD: Mapping[Meaning, str] = {
+    "delivered": "",
+    "gone": ": it wants no more deliveries",
+    "not_ready": ": it is not ready yet",
+    "throttled": ": it is overloaded or not ready",
+    "failed": ": only 2xx counts as delivered",
+}
+
+
+def _meaning(profile: Profile, status: int, answer: str) -> Meaning:
+    if status // 100 == 2:  # noqa: PLR2004 - 2xx
+        return "delivered"
+    final_words = profile.gone_words.get(status)
+    if status in profile.gone or (final_words is not None and final_words in answer):
+        return "gone"
+    if status in profile.not_ready:
+        return "not_ready"
+    return "throttled" if status in profile.slow_down else "failed"

@@ -1,0 +1,171 @@
+"""Databases of earlier versions: what is in them comes along, and PostgreSQL changes its schema only when told to."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from service.errors import StoreError
+from service.lifecycle import transitions as rules
+from service.lifecycle.run import Webhook
+from service.settings import Secret
+from service.store.opening import store_of
+from service.store.queries import load_migrations
+from service.store.sql_store import SqlStore
+from tests.conformance.test_store import ManualClock
+from tests.fakes.postgres import PostgresServer
+from tests.unit.lifecycle.test_transitions import a_run
+
+ROOT = Path(__file__).parents[2]
+RUN = a_run("queued", id="run_00000000000000000000000001", sequence=1, webhook=Webhook(url="https://x/hook"))
+LIMIT_S = 60.0
+
+
+def old_doc() -> str:
+    """Return the run as it was kept before webhooks had a method."""
+    doc = msgspec.json.decode(msgspec.json.encode(RUN))
+    del doc["webhook"]["guessed"], doc["webhook"]["method"]
+    return msgspec.json.encode(doc).decode()
+
+
+# What the first version wrote for a run whose first event has been tried twice.
+ROWS = {
+    "runs": {
+        "id": RUN.id,
+        "workspace": "w",
+        "node": RUN.node,
+        "lane": RUN.lane,
+        "state": "queued",
+        "callback_token": RUN.callback_token,
+        "created_at": 100.0,
+        "due_at": 100.0,
+        "deadline_at": 3700.0,
+        "doc": old_doc(),
+    },
+    "run_inputs": {"run_id": RUN.id, "input": b"{}"},
+    "events": {
+        "id": "evt_1",
+        "workspace": "w",
+        "run_id": RUN.id,
+        "sequence": 1,
+        "type": "run.queued",
+        "created_at": 100.0,
+        "body": b'{"id":"evt_1"}',
+    },
+    "deliveries": {
+        "id": "dlv_1",
+        "event_id": "evt_1",
+        "run_id": RUN.id,
+        "workspace": "w",
+        "url": "https://x/hook",
+        "state": "pending",
+        "attempts": 2,
+        "due_at": 160.0,
+    },
+}
+
+
+async def old_postgres(url: Secret, upto: int) -> None:
+    """Make a database as an earlier version did, with its rows."""
+    connection: Any = await asyncpg.connect(url.reveal())
+    try:
+        await connection.execute(
+            "CREATE TABLE schema_migrations (number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for each in load_migrations("postgres")[:upto]:
+            await connection.execute(each.script)
+            await connection.execute("INSERT INTO schema_migrations (number) VALUES ($1)", each.number)
+        for table, row in ROWS.items():
+            slots = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+            await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({slots})", *row.values())  # noqa: S608 - our own
+    finally:
+        await connection.close()
+
+
+def old_sqlite(path: Path, upto: int) -> None:
+    """Make a database as an earlier version did, with its rows."""
+    with sqlite3.connect(path) as connection:
+        for each in load_migrations("sqlite")[:upto]:
+            connection.executescript(each.script)
+        connection.execute(f"PRAGMA user_version = {upto}")
+        for table, row in ROWS.items():
+            slots = ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({slots})", tuple(row.values()))  # noqa: S608 - our own
+    connection.close()
+
+
+async def halley(database: Secret, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HALLEY_", "COMET"))}
+    settings = {"HALLEY_DATA_DIR": str(folder), "HALLEY_DATABASE_URL": database.reveal(), "HALLEY_PORT": "0"}
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "service", *words],
+        cwd=ROOT,
+        env={**kept, **settings},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+async def everything_came_along(store: SqlStore) -> None:
+    """Look for the old rows: the delivery goes on where it was, and the run goes on to its next event."""
+    await store.open()
+    try:
+        (delivery,) = await store.claim_deliveries(200.0, 10, 60)
+        change = await store.change(RUN.id, lambda run: rules.canceled(run, 210.0))
+        (told,) = await store.claim_deliveries(220.0, 10, 60)
+    finally:
+        await store.close()
+
+    assert (delivery.id, delivery.attempts, delivery.body) == ("dlv_1", 2, b'{"id":"evt_1"}')
+    assert (delivery.profile, delivery.method, delivery.until) == ("standard", "POST", None)
+    assert change is not None
+    assert (told.event_type, told.profile, told.until) == ("run.canceled", "standard", RUN.deadline_at)
+
+
+async def test_a_postgresql_database_of_the_first_version_is_upgraded_on_demand(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """`halley serve` refuses it and says what helps; after `halley db upgrade` its rows are all there."""
+    url = Secret(await postgres.database())
+    await old_postgres(url, upto=1)
+
+    refused = await halley(url, tmp_path, "serve")
+    with pytest.raises(StoreError, match="halley db upgrade"):
+        await store_of(url, ManualClock()).open()
+    upgraded = await halley(url, tmp_path, "db", "upgrade")
+
+    newest = load_migrations("postgres")[-1].number
+    assert refused.returncode != 0
+    assert "halley db upgrade" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert str(newest) in upgraded.stdout
+    await everything_came_along(store_of(url, ManualClock()))
+
+
+async def test_a_process_of_the_first_version_may_write_while_the_schema_is_newer(postgres: PostgresServer) -> None:
+    """Replicas are replaced one by one: what an old one writes after the upgrade is delivered by a new one."""
+    url = Secret(await postgres.database())
+    await old_postgres(url, upto=len(load_migrations("postgres")))
+
+    await everything_came_along(store_of(url, ManualClock()))
+
+
+@pytest.mark.parametrize("upto", range(1, len(load_migrations("sqlite")) + 1))
+async def test_a_sqlite_file_of_any_version_is_opened(tmp_path: Path, upto: int) -> None:
+    """Each earlier schema is brought up to date by opening it, with what is in it."""
+    path = tmp_path / "halley.db"
+    old_sqlite(path, upto)
+
+    await everything_came_along(store_of(path, ManualClock()))
