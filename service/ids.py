@@ -4,6 +4,8 @@ import secrets
 
 from ulid import ULID
 
+_DIGITS, _TIME_DIGITS = 26, 10  # of a ULID; the rest is chance
+
 
 def new_id(prefix: str, epoch_s: float) -> str:
     """Make an id such as `run_01k…`, ordered by the given time.
@@ -13,6 +15,20 @@ def new_id(prefix: str, epoch_s: float) -> str:
         epoch_s: Moment of creation in epoch seconds.
     """
     return f"{prefix}_{str(ULID.from_timestamp(epoch_s)).lower()}"
+
+
+def first_id(prefix: str, epoch_s: float) -> str:
+    """Return the lowest id of a moment: ids that are made from then on are not below it."""
+    return f"{prefix}_{str(ULID.from_timestamp(epoch_s)).lower()[:_TIME_DIGITS]:0<{_DIGITS}}"
+
+
+def made_at(ident: str) -> float:
+    """Return the moment of creation of an id, in epoch seconds.
+
+    Raises:
+        ValueError: It is no id.
+    """
+    return ULID.from_str(ident.rpartition("_")[2].upper()).milliseconds / 1000
 
 
 def new_token() -> str:
