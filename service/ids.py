@@ -1,9 +1,11 @@
 """Identifiers: a prefix that names the kind, then a ULID, so ids of one kind sort by time."""
 
+import re
 import secrets
 
 from ulid import ULID
 
+ID_PATTERN = "_[0-7][0-9a-hjkmnp-tv-z]{25}"  # after the prefix
 _DIGITS, _TIME_DIGITS = 26, 10  # of a ULID; the rest is chance
 
 
@@ -29,6 +31,11 @@ def made_at(ident: str) -> float:
         ValueError: It is no id.
     """
     return ULID.from_str(ident.rpartition("_")[2].upper()).milliseconds / 1000
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Tell whether a text is an id of a kind, whether or not anything has it."""
+    return re.fullmatch(prefix + ID_PATTERN, text) is not None
 
 
 def new_token() -> str:

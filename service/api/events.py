@@ -6,7 +6,6 @@ forward. What a listener is told is read in small pages as fast as it takes them
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -20,11 +19,11 @@ from msgspec import Struct
 from service.api.answers import json_response
 from service.api.deps import CalledBy, Services, Using
 from service.api.live_answers import EVENT_STREAM, STREAM_HEADERS
-from service.api.parameters import EVENT_ID_PATTERN, EVENT_STREAM_OPTIONS, EVENTS, ParameterCheck
+from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, ParameterCheck
 from service.api.starts import AnyRequest
 from service.api.urls import base_url
 from service.errors import StoreError
-from service.ids import first_id
+from service.ids import first_id, is_id
 from service.lifecycle.run import EventType
 from service.lifecycle.view import EventView
 from service.store.base import EventFilter, KeptEvent, Place
@@ -36,7 +35,6 @@ _RECHECK_S = 1.0  # another process's commits ring nobody here
 _SOON_S = 0.05  # a commit may be hidden for a moment by one that was begun before it
 _BURST_S = 0.02  # commits that follow each other are read together
 _RETRY_MS = 2000
-_EVENT_ID = re.compile(EVENT_ID_PATTERN)
 
 _list_parameters = ParameterCheck(EVENTS)
 _stream_parameters = ParameterCheck(EVENT_STREAM_OPTIONS)
@@ -80,7 +78,7 @@ async def stream_events(request: AnyRequest, caller: CalledBy, services: Using) 
     given = _stream_parameters.read(request)
     last_id = str(given.get("last_event_id") or request.headers.get("last-event-id", ""))
     stack, rung = contextlib.ExitStack(), asyncio.Event()
-    if _EVENT_ID.fullmatch(last_id):
+    if is_id("evt", last_id):
         place = await services.store.place_of(caller.workspace, last_id)
     else:
         place = await services.store.newest_place(caller.workspace)

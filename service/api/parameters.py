@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
 from service.errors import Fault, InvalidInput
+from service.ids import ID_PATTERN
 from service.lifecycle.run import EventType
 from service.lifecycle.states import FINAL, OPEN
 
@@ -61,7 +62,7 @@ LIST = {
     "cursor": Field(type="string", pattern="^run_[0-9a-z]{26}$", about="Taken from `next`."),
     "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Runs on a page."),
 }
-EVENT_ID_PATTERN = "^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$"
+_EVENT_ID = f"^evt{ID_PATTERN}$"
 _EVENT_FILTER = {
     "type": Field(
         type="array",
@@ -82,17 +83,17 @@ EVENTS = {
     **_EVENT_FILTER,
     "after": Field(
         type="string",
-        pattern=EVENT_ID_PATTERN,
+        pattern=_EVENT_ID,
         about="Only events that came after this one, oldest first. If it is not there any more: those made after it.",
     ),
-    "cursor": Field(type="string", pattern=r"^[0-9]{1,18}-evt_[0-9a-z]{26}$", about="Taken from `next`."),
+    "cursor": Field(type="string", pattern=f"^[0-9]{{1,18}}-evt{ID_PATTERN}$", about="Taken from `next`."),
     "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Events on a page."),
 }
 EVENT_STREAM_OPTIONS = {
     **_EVENT_FILTER,
     "last_event_id": Field(
         type="string",
-        pattern=EVENT_ID_PATTERN,
+        pattern=_EVENT_ID,
         about="Begin after this event; for who cannot set the header `Last-Event-ID`.",
     ),
 }
