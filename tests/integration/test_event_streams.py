@@ -22,7 +22,7 @@ from tests.fakes.receiver import Receiver
 from tests.fakes.replicas import replica
 from tests.unit.lifecycle.test_transitions import a_run
 
-T2V, I2V, CHAT = "kling.text_to_video", "kling.image_to_video", "text.chat"
+T2V, IMAGINE, CHAT = "kling.text_to_video", "midjourney.imagine", "text.chat"
 HELLO = {"model": "gpt-5.4", "prompt": "hello"}
 WHOLE = ["run.queued", "run.running", "run.succeeded"]
 LASTING = msgspec.structs.replace(TUNING, stream_cap_s=3600.0, keep_alive_s=0.1)
@@ -100,7 +100,9 @@ async def test_progress_is_told_to_who_asked_for_it(tmp_path: Path, sim: Simulat
         listening(halley.client) as plain,
         listening(halley.client, type="run.progressed") as asking,
     ):
-        ids = [(await halley.start(T2V, {"prompt": "x [[duration:2]]"}, **each)).json()["id"] for each in (asks, {})]
+        ids = [
+            (await halley.start(IMAGINE, {"prompt": "x [[duration:2]]"}, **each)).json()["id"] for each in (asks, {})
+        ]
         for run_id in ids:
             await halley.end(run_id)
         moved = await asking.next()
