@@ -50,7 +50,7 @@ class Forwarded(Struct, frozen=True, kw_only=True):
 @click.command("listen")
 @click.option("--forward", metavar="URL", help="Post each event there, such as http://127.0.0.1:3000/hook.")
 @click.option("--type", "types", multiple=True, help="Only events of this type; may stand several times.")
-@click.option("--node", help="Only events of nodes that fit, such as 'kling.*'.")
+@click.option("--node", help="Only events of nodes that fit, such as 'text.*'.")
 @click.option("--since", metavar="evt_…|10m", help="Begin after this event, or so long ago (s, m, h, d); default: now.")
 @click.option("--secret", metavar="whsec_…", help="Sign what is passed on, as deliveries are signed.")
 @click.option("--url", help="Where Halley is; default: HALLEY_HOST and HALLEY_PORT on this machine.")
