@@ -157,12 +157,14 @@ class SqlStore:
 
     async def events_before(self, wanted: EventFilter, before: Place | None, limit: int) -> list[KeptEvent]:
         """List events that stand before a place, newest first; without a place the newest."""
-        rows = await self._engine.read("events_before", **event_values(wanted, before or _AFTER_ALL, limit))
+        rows = await self._engine.read(
+            _of("events_before", wanted), **event_values(wanted, before or _AFTER_ALL, limit)
+        )
         return [event_of(row) for row in rows]
 
     async def events_after(self, wanted: EventFilter, after: Place, limit: int) -> list[KeptEvent]:
         """List events that stand after a place, oldest first."""
-        rows = await self._engine.read("events_after", **event_values(wanted, after, limit))
+        rows = await self._engine.read(_of("events_after", wanted), **event_values(wanted, after, limit))
         return [event_of(row) for row in rows]
 
     async def newest_place(self, workspace: str) -> Place:
@@ -432,3 +434,8 @@ class SqlStore:
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""
         return {name: int((await self._engine.read(f"check_{name}"))[0][0]) for name in STRAY}
+
+
+def _of(statement: str, wanted: EventFilter) -> str:
+    """Return the statement that lists events, or the one that lists those of a single run."""
+    return statement if wanted.run is None else f"{statement}_of_run"

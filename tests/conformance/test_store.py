@@ -617,6 +617,7 @@ async def test_the_hot_queries_use_their_indexes(tmp_path: Path, clock: ManualCl
         "deliveries_run": "SELECT id FROM deliveries WHERE run_id = 'r'",
         "events_workspace": "SELECT id FROM events WHERE workspace = 'w' AND (position, id) < (9, 'e')"
         " ORDER BY position DESC, id DESC LIMIT 5",
+        "run_id=?": "SELECT id FROM events WHERE run_id = 'r' AND +workspace = 'w' AND (position, id) < (9, 'e')",
         "idempotency_expiry": "SELECT key FROM idempotency_keys WHERE expires_at <= 1 ORDER BY expires_at LIMIT 5",
     }
 
@@ -646,3 +647,23 @@ async def test_a_newer_database_is_refused(tmp_path: Path, clock: ManualClock) -
 
     with pytest.raises(StoreError, match="newer"):
         await store_of(path, clock).open()
+
+
+async def test_an_older_file_keeps_the_order_of_its_events(tmp_path: Path, clock: ManualClock) -> None:
+    """Events from before the list stand in the order of their times, before all new ones."""
+    for is_old in (True, False):
+        store = store_of(tmp_path / "halley.db", clock)
+        await store.open()
+        for number in (0, 1) if is_old else (2,):
+            clock.time += 1
+            await put(store, numbered(number))
+        events = await store.events_after(wanting(), BEGIN, 10)
+        await store.close()
+        if is_old:
+            connection = sqlite3.connect(tmp_path / "halley.db")
+            connection.executescript(
+                "DROP INDEX events_workspace; ALTER TABLE events DROP COLUMN position; PRAGMA user_version = 4;"
+            )
+            connection.close()
+
+    assert [decoded(event)["data"]["id"][-1] for event in events] == ["0", "1", "2"]

@@ -223,7 +223,6 @@ SELECT xid::text::bigint, id, type, body FROM events
 WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
-  AND (:run::text IS NULL OR run_id = :run)
   AND ((:node::text IS NULL AND :reference::text IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
                     AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
@@ -235,7 +234,28 @@ SELECT xid::text::bigint, id, type, body FROM events
 WHERE workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
-  AND (:run::text IS NULL OR run_id = :run)
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid, id LIMIT :limit;
+
+-- name: events_before_of_run
+SELECT xid::text::bigint, id, type, body FROM events
+WHERE run_id = :run AND workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid DESC, id DESC LIMIT :limit;
+
+-- name: events_after_of_run
+SELECT xid::text::bigint, id, type, body FROM events
+WHERE run_id = :run AND workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
   AND ((:node::text IS NULL AND :reference::text IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
                     AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')

@@ -131,7 +131,6 @@ SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids)
 SELECT position, id, type, body FROM events
 WHERE workspace = :workspace AND (position, id) < (:place, :id)
   AND type IN (SELECT value FROM json_each(:types))
-  AND (:run IS NULL OR run_id = :run)
   AND ((:node IS NULL AND :reference IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
                     AND (:node IS NULL OR node LIKE :node ESCAPE '\')
@@ -142,7 +141,27 @@ ORDER BY position DESC, id DESC LIMIT :limit;
 SELECT position, id, type, body FROM events
 WHERE workspace = :workspace AND (position, id) > (:place, :id)
   AND type IN (SELECT value FROM json_each(:types))
-  AND (:run IS NULL OR run_id = :run)
+  AND ((:node IS NULL AND :reference IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference IS NULL OR reference = :reference)))
+ORDER BY position, id LIMIT :limit;
+
+-- name: events_before_of_run
+-- A run has few events: its own index finds them, and the plus keeps the other one out.
+SELECT position, id, type, body FROM events
+WHERE run_id = :run AND +workspace = :workspace AND (position, id) < (:place, :id)
+  AND type IN (SELECT value FROM json_each(:types))
+  AND ((:node IS NULL AND :reference IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference IS NULL OR reference = :reference)))
+ORDER BY position DESC, id DESC LIMIT :limit;
+
+-- name: events_after_of_run
+SELECT position, id, type, body FROM events
+WHERE run_id = :run AND +workspace = :workspace AND (position, id) > (:place, :id)
+  AND type IN (SELECT value FROM json_each(:types))
   AND ((:node IS NULL AND :reference IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
                     AND (:node IS NULL OR node LIKE :node ESCAPE '\')
