@@ -79,6 +79,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         upkeep_s: Uploads whose time is over.
         wait_cap_s: Longest wait in one request.
         keep_alive_s: Longest silence in a stream of events.
+        stream_cap_s: How long a stream of events may last, which is also how long a revoked key may listen.
         relay_limits: How long a relayed WebSocket may be open.
         inbound: How often strangers may try.
         resolver: Resolver of hosts in users' URLs; the system's by default.
@@ -96,6 +97,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     upkeep_s: float = 60.0
     wait_cap_s: float = _WAIT_CAP_S
     keep_alive_s: float = 10.0
+    stream_cap_s: float = 3600.0
     relay_limits: RelayLimits = RelayLimits()
     inbound: InboundLimits = InboundLimits()
     resolver: AbstractResolver | None = None
@@ -348,6 +350,7 @@ class House:
             data_dir=settings.data_dir,
             wait_cap_s=self._tuning.wait_cap_s,
             keep_alive_s=self._tuning.keep_alive_s,
+            stream_cap_s=self._tuning.stream_cap_s,
             relay_limits=self._tuning.relay_limits,
             openapi=build_document(self._catalog),
             is_ready=lambda: self._is_ready and not self._is_stopping(),

@@ -64,6 +64,7 @@ class Services(Struct, frozen=True, kw_only=True):
         data_dir: Folder of the database and of files.
         wait_cap_s: Longest wait in one request.
         keep_alive_s: Longest silence in a stream of events.
+        stream_cap_s: How long a stream of events may last; whoever listens comes back.
         relay_limits: How long a relayed WebSocket may be open.
         openapi: The API document, as served.
         is_ready: Whether new work is taken; False once the process is stopping.
@@ -93,6 +94,7 @@ class Services(Struct, frozen=True, kw_only=True):
     data_dir: Path
     wait_cap_s: float
     keep_alive_s: float
+    stream_cap_s: float
     relay_limits: RelayLimits
     openapi: bytes
     is_ready: Callable[[], bool]

@@ -24,7 +24,7 @@ from service.workers.live import Hearing
 
 EVENT_STREAM = "text/event-stream"
 RUN_EVENT = "halley.run"
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _KEEP_ALIVE = b": keep-alive\n\n"
 _RECHECK_S = 1.0  # another process may end the run; its word reaches us through the store alone
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r){2}")
@@ -50,7 +50,7 @@ def live_response(
     """
     stack.enter_context(services.switchboard.waking(started.run.id, hearing.turn))
     hearing.turn()  # whatever happened before somebody watched
-    headers = _HEADERS | {"Location": started.run.status_url} | started_headers(started)
+    headers = STREAM_HEADERS | {"Location": started.run.status_url} | started_headers(started)
     answer = _LiveAnswer(started.run, node, services, hearing)
     ending = BackgroundTask(stack.close)
     return Stream(answer.events(), status_code=200, media_type=EVENT_STREAM, headers=headers, background=ending)

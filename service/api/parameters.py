@@ -11,6 +11,7 @@ from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
 from service.delivery.profiles import PROFILES
 from service.errors import Fault, InvalidInput
+from service.ids import ID_PATTERN
 from service.lifecycle.run import EventType, WebhookMethod
 from service.lifecycle.states import FINAL, OPEN
 
@@ -72,6 +73,41 @@ LIST = {
     "cursor": Field(type="string", pattern="^run_[0-9a-z]{26}$", about="Taken from `next`."),
     "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Runs on a page."),
 }
+_EVENT_ID = f"^evt{ID_PATTERN}$"
+_EVENT_FILTER = {
+    "type": Field(
+        type="array",
+        items=Field(type="string", enum=_EVENT_TYPES),
+        about="Only events of these types; default: all but `run.progressed`, which exists only where a run's "
+        "`webhook_events` ask for it.",
+    ),
+    "node": Field(
+        type="string",
+        max_length=200,
+        pattern=r"^[a-z0-9_.*-]+$",
+        about="Only events of runs of nodes that fit, such as `text.*`.",
+    ),
+    "reference": Field(type="string", max_length=200, about="Only events of runs with this reference."),
+    "run": Field(type="string", pattern="^run_[0-9a-z]{26}$", about="Only events of this run."),
+}
+EVENTS = {
+    **_EVENT_FILTER,
+    "after": Field(
+        type="string",
+        pattern=_EVENT_ID,
+        about="Only events that came after this one, oldest first. If it is not there any more: those made after it.",
+    ),
+    "cursor": Field(type="string", pattern=f"^[0-9]{{1,18}}-evt{ID_PATTERN}$", about="Taken from `next`."),
+    "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Events on a page."),
+}
+EVENT_STREAM_OPTIONS = {
+    **_EVENT_FILTER,
+    "last_event_id": Field(
+        type="string",
+        pattern=_EVENT_ID,
+        about="Begin after this event; for who cannot set the header `Last-Event-ID`.",
+    ),
+}
 READ = {"wait": START["wait"]}
 
 _HEADER_PREFIX = "halley-"
@@ -88,6 +124,7 @@ class ParameterCheck:
 
     def __init__(self, fields: Mapping[str, Field], *, headers: bool = False) -> None:
         self._check = InputCheck(fields, (), {})
+        self._lists = {name for name, field in fields.items() if field.type == "array"}
         self._headers = {_HEADER_PREFIX + name.replace("_", "-"): name for name in fields} if headers else {}
 
     def read(self, request: Request[Any, Any, State]) -> dict[str, Any]:
@@ -113,9 +150,9 @@ class ParameterCheck:
             if value != "":
                 query.setdefault(name, []).append(value)
         found |= query
-        if "webhook_events" in found:
-            found["webhook_events"] = [p.strip() for each in found["webhook_events"] for p in each.split(",")]
-        single = {name: values for name, values in found.items() if name != "webhook_events"}
+        for name in self._lists & found.keys():
+            found[name] = [part.strip() for each in found[name] for part in each.split(",")]
+        single = {name: values for name, values in found.items() if name not in self._lists}
         if repeated := tuple(_repeated(name) for name, values in single.items() if len(values) > 1):
             raise InvalidInput(repeated)
         return {**found, **{name: values[0] for name, values in single.items()}}

@@ -23,6 +23,8 @@ ACCESS: dict[str, Access] = {
     "POST /v1/runs/{run}/adopt": "admin",
     "POST /v1/runs/{run}/abandon": "admin",
     "POST /v1/runs/{run}/retry": "run",
+    "GET /v1/events": "read",
+    "GET /v1/events/stream": "read",
     "GET /v1/artifacts/{artifact}": "link",
     "HEAD /v1/artifacts/{artifact}": "link",
     "POST /v1/files": "run",

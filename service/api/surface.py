@@ -4,7 +4,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.api import artifacts, callbacks, files, health, node_routes, relay, runs
+from service.api import artifacts, callbacks, events, files, health, node_routes, relay, runs
 from service.api.deps import provide_caller, provide_services
 from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
 from service.errors import CallerError, StoreError
@@ -21,6 +21,8 @@ ROUTES = (
     runs.adopt_run,
     runs.abandon_run,
     runs.retry_run,
+    events.list_events,
+    events.stream_events,
     artifacts.send_artifact,
     files.upload_file,
     files.show_or_delete_file,

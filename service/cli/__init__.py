@@ -17,6 +17,7 @@ _MODULES = {
     "check": "check",
     "run": "run",
     "runs": "runs",
+    "listen": "listen",
     "nodes": "nodes",
     "keys": "keys",
     "db": "database",

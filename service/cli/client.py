@@ -1,8 +1,9 @@
 """A running Halley over HTTP, as any other program calls it; what it refuses becomes a clear message."""
 
+import contextlib
 import ipaddress
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
+from service.errors import HalleyError
 from service.settings import load_settings
 
 _ATTEMPTS = 5
@@ -17,8 +19,12 @@ _PAUSE_S = 1.0
 _LONGEST_WAIT_S = 25.0
 
 
+class Lost(HalleyError):
+    """The connection to Halley could not be made, or broke; it may work again later."""
+
+
 class HalleyClient:
-    """Starts and reads runs.
+    """Starts and reads runs, and hears events.
 
     Args:
         url: Where Halley is.
@@ -64,6 +70,38 @@ class HalleyClient:
         """Have something done about a run; a second answer to the same move is as good as the first."""
         headers = {"Idempotency-Key": idempotency_key}
         return self._send(self._request("POST", f"/v1/runs/{run_id}/{move}", json=dict(body), headers=headers))
+
+    @contextlib.contextmanager
+    def listening(self, wanted: Mapping[str, Any], after: str | None) -> Iterator[Iterator[bytes]]:
+        """Give the stream of events as it comes.
+
+        Args:
+            wanted: Which events.
+            after: Id of the event after which to begin; without one it begins now.
+
+        Raises:
+            Lost: Nobody answers, or not any more; inside the block, too.
+            click.ClickException: Halley refuses.
+        """
+        headers = {"Last-Event-ID": after} if after else {}
+        request = self._request("GET", "/v1/events/stream", params=dict(wanted), headers=headers)
+        try:
+            response = self._http.send(request, stream=True)
+        except httpx.TransportError as exc:
+            raise Lost(self._unreachable(exc)) from exc
+        with contextlib.closing(response):
+            try:
+                if not response.is_success:
+                    response.read()
+                    raise self._refused(response)
+                yield response.iter_bytes()
+            except httpx.TransportError as exc:
+                raise Lost(f"the connection to {self._url} broke ({exc or type(exc).__name__})") from exc
+
+    def _refused(self, response: httpx.Response) -> Exception:
+        told = _told(response, _json(response) or {})
+        is_passing = response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS
+        return Lost(told) if is_passing else click.ClickException(told)
 
     def _request(self, method: str, path: str, **words: Any) -> httpx.Request:
         request = self._http.build_request(method, path, **words)

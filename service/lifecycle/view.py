@@ -167,9 +167,10 @@ def events_of(change: Change, now: float, sign: Sign | None = None) -> list[Even
     """Return the events of a change, numbered."""
     shown = view(change.run, now, sign)
     first = change.run.sequence - len(change.events) + 1
+    ids = sorted(new_id("evt", now) for _ in change.events)  # what is told at once is told in order
     return [
         EventView(
-            id=new_id("evt", now),
+            id=ids[place],
             type=event_type,
             timestamp=isoformat(now),
             sequence=first + place,

@@ -5,7 +5,7 @@ run, its events, its deliveries and its timeline in one transaction. What the fu
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -66,6 +66,45 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     group: str | None = None
     before: str | None = None
     limit: int = 50
+
+
+class Place(NamedTuple):
+    """Where an event stands in the order in which a workspace's events became visible: nothing new ever stands before.
+
+    Attributes:
+        number: Grows with every commit; what one commit wrote may share it.
+        event_id: Tells apart what shares a number; "" is before all of them.
+    """
+
+    number: int
+    event_id: str
+
+
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Which events to list.
+
+    Attributes:
+        workspace: Whose.
+        types: Of these types.
+        node: Of runs of nodes that fit, such as `text.*`.
+        reference: Of runs with this reference.
+        run: Of this run.
+    """
+
+    workspace: str
+    types: tuple[str, ...]
+    node: str | None = None
+    reference: str | None = None
+    run: str | None = None
+
+
+class KeptEvent(Struct, frozen=True, kw_only=True):
+    """An event as it was written; `body` is what is delivered."""
+
+    id: str
+    type: str
+    place: Place
+    body: bytes
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -197,6 +236,18 @@ class Store(Protocol):
 
     async def runs(self, wanted: RunFilter) -> list[Run]:
         """List runs, newest first."""
+
+    async def events_before(self, wanted: EventFilter, before: Place | None, limit: int) -> list[KeptEvent]:
+        """List events that stand before a place, newest first; without a place the newest."""
+
+    async def events_after(self, wanted: EventFilter, after: Place, limit: int) -> list[KeptEvent]:
+        """List events that stand after a place, oldest first."""
+
+    async def newest_place(self, workspace: str) -> Place:
+        """Return the place of a workspace's newest event, or one before all that will come."""
+
+    async def place_of(self, workspace: str, event_id: str) -> Place:
+        """Return the place of an event; for one that is not there, the place before all that were made after it."""
 
     async def timeline(self, run_id: str) -> list[Entry]:
         """Return a run's timeline, oldest first."""

@@ -16,6 +16,12 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 )"""
 
+# The numbers of another cluster's transactions mean nothing in this one: what was brought back from a dump may bear
+# numbers that are still to come. Then all events are put before those to come, in the order of their ids.
+_REBASE_EVENTS = """
+UPDATE events SET xid = '0'
+WHERE (SELECT xid >= pg_snapshot_xmax(pg_current_snapshot()) FROM events ORDER BY id DESC LIMIT 1)"""
+
 
 async def bring_up_to_date(url: Secret, *, only_empty: bool = False) -> tuple[int, int]:
     """Apply what is missing; returns the schema's number before and after.
@@ -35,7 +41,9 @@ async def bring_up_to_date(url: Secret, *, only_empty: bool = False) -> tuple[in
             await connection.execute("SET LOCAL client_min_messages = warning")
             await connection.execute(_VERSIONS)
             before = await connection.fetchval("SELECT coalesce(max(number), 0) FROM schema_migrations")
-            return before, await _apply(connection, before, only_empty=only_empty)
+            after = await _apply(connection, before, only_empty=only_empty)
+            await connection.execute(_REBASE_EVENTS)
+            return before, after
     finally:
         await connection.close()
 

@@ -13,7 +13,16 @@ from service.ids import new_id
 from service.lifecycle.run import Change, Entry, Run, Webhook
 from service.lifecycle.states import FINAL
 from service.lifecycle.view import Sign, events_of
-from service.store.base import Allowance, Delivery, FileRecord, Idempotency, KeyRecord
+from service.store.base import (
+    Allowance,
+    Delivery,
+    EventFilter,
+    FileRecord,
+    Idempotency,
+    KeptEvent,
+    KeyRecord,
+    Place,
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode_run = msgspec.json.Decoder(Run).decode
@@ -255,6 +264,27 @@ def delivery_of(row: Row, leased_until: float) -> Delivery:
         first_at=first_at,
         until=until,
     )
+
+
+def event_values(wanted: EventFilter, place: Place, limit: int) -> dict[str, Any]:
+    """Return the values of a statement that lists events; a node's `*` becomes what SQL knows."""
+    pattern = None if wanted.node is None else wanted.node.replace("_", r"\_").replace("*", "%")
+    return {
+        "workspace": wanted.workspace,
+        "types": list(wanted.types),
+        "node": pattern,
+        "reference": wanted.reference,
+        "run": wanted.run,
+        "place": place.number,
+        "id": place.event_id,
+        "limit": limit,
+    }
+
+
+def event_of(row: Row) -> KeptEvent:
+    """Return the event of a row."""
+    number, ident, event_type, body = row
+    return KeptEvent(id=ident, type=event_type, place=Place(number, ident), body=body)
 
 
 def key_values(record: KeyRecord) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from service.clock import Clock
-from service.ids import new_id
+from service.ids import made_at, new_id
 from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
 from service.lifecycle.view import Sign
@@ -18,10 +18,13 @@ from service.store.base import (
     Decide,
     Delivery,
     DeliveryResult,
+    EventFilter,
     FileRecord,
     Idempotency,
+    KeptEvent,
     KeyRecord,
     Listener,
+    Place,
     RunFilter,
     Started,
 )
@@ -36,6 +39,8 @@ from service.store.rows import (
     decode_any,
     delivery_of,
     entry_rows,
+    event_of,
+    event_values,
     file_of,
     insert,
     key_of,
@@ -48,6 +53,7 @@ _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
+_BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
 _OF_A_RUN = ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")
 
 
@@ -149,6 +155,32 @@ class SqlStore:
         """List runs, newest first."""
         values = {**msgspec.structs.asdict(wanted), "group_id": wanted.group}
         return [run_of(*row) for row in await self._engine.read("runs_list", **values)]
+
+    async def events_before(self, wanted: EventFilter, before: Place | None, limit: int) -> list[KeptEvent]:
+        """List events that stand before a place, newest first; without a place the newest."""
+        rows = await self._engine.read(
+            _of("events_before", wanted), **event_values(wanted, before or _AFTER_ALL, limit)
+        )
+        return [event_of(row) for row in rows]
+
+    async def events_after(self, wanted: EventFilter, after: Place, limit: int) -> list[KeptEvent]:
+        """List events that stand after a place, oldest first."""
+        rows = await self._engine.read(_of("events_after", wanted), **event_values(wanted, after, limit))
+        return [event_of(row) for row in rows]
+
+    async def newest_place(self, workspace: str) -> Place:
+        """Return the place of a workspace's newest event, or one before all that will come."""
+        rows = await self._engine.read("events_newest", workspace=workspace)
+        return Place(*rows[0]) if rows else _BEFORE_ALL
+
+    async def place_of(self, workspace: str, event_id: str) -> Place:
+        """Return the place of an event; for one that is not there, the place before all that were made after it."""
+        rows = await self._engine.read("event_place", workspace=workspace, id=event_id)
+        if rows:
+            return Place(rows[0][0], event_id)
+        at_us = round(made_at(event_id) * 1e6)
+        rows = await self._engine.read("events_later", workspace=workspace, id=event_id, at_us=at_us)
+        return Place(rows[0][0], "") if rows else await self.newest_place(workspace)
 
     async def timeline(self, run_id: str) -> list[Entry]:
         """Return a run's timeline, oldest first."""
@@ -400,3 +432,8 @@ class SqlStore:
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""
         return {name: int((await self._engine.read(f"check_{name}"))[0][0]) for name in STRAY}
+
+
+def _of(statement: str, wanted: EventFilter) -> str:
+    """Return the statement that lists events, or the one that lists those of a single run."""
+    return statement if wanted.run is None else f"{statement}_of_run"

@@ -1,12 +1,14 @@
-"""Who must hear of a committed change at once: sweeps that have work now, and callers who wait for a run's end.
+"""Who must hear of a committed change at once: sweeps that have work now, and callers who wait.
 
-A hint only: the store is the truth, and whoever waits also looks there.
+Callers wait for the end of a run, or for any event of their workspace. A hint only: the store is the truth, and whoever
+waits also looks there.
 """
 
 import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from service.lifecycle.run import Change
 from service.workers.sweep import Sweep
@@ -17,6 +19,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[Callable[[], None]]] = defaultdict(set)
+        self._listeners: dict[str, set[Callable[[], None]]] = defaultdict(set)
         self._sweeps: dict[str, Sweep] = {}
 
     async def watch(self, resting: Callable[[Sequence[str]], Awaitable[list[str]]]) -> bool:
@@ -55,6 +58,9 @@ class Switchboard:
             self.ring("reconcile")
         if run.rests:
             self._wake(run.id)
+        if change.events:
+            for wake in tuple(self._listeners.get(run.workspace, ())):
+                wake()
 
     async def wait(self, run_id: str, timeout_s: float) -> None:
         """Return when the run has ended (or nobody can tell its outcome), or after the time."""
@@ -63,13 +69,21 @@ class Switchboard:
             async with asyncio.timeout(timeout_s):
                 await waiter.wait()
 
-    @contextlib.contextmanager
-    def waking(self, run_id: str, wake: Callable[[], None]) -> Iterator[None]:
+    def waking(self, run_id: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `wake` when the run has ended (or nobody can tell its outcome), until the block ends."""
-        self._waiters[run_id].add(wake)
-        try:
-            yield
-        finally:
-            self._waiters[run_id].discard(wake)
-            if not self._waiters[run_id]:
-                del self._waiters[run_id]
+        return _standing(self._waiters, run_id, wake)
+
+    def hearing(self, workspace: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `wake` whenever this process has committed an event of a workspace, until the block ends."""
+        return _standing(self._listeners, workspace, wake)
+
+
+@contextlib.contextmanager
+def _standing(table: dict[str, set[Callable[[], None]]], name: str, wake: Callable[[], None]) -> Iterator[None]:
+    table[name].add(wake)
+    try:
+        yield
+    finally:
+        table[name].discard(wake)
+        if not table[name]:
+            del table[name]

@@ -13,8 +13,10 @@ from service.errors import StoreError
 from service.lifecycle import transitions as rules
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import queued
+from service.lifecycle.view import events_of
 from service.secret_key import SecretKeys, agreed, written
 from service.settings import Secret
+from service.store.base import EventFilter, KeptEvent, Place
 from service.store.opening import store_of
 from service.store.postgres import PostgresEngine, shared_secret, upgrade
 from service.store.sql_store import SqlStore
@@ -181,3 +183,130 @@ async def test_processes_agree_on_one_secret_key(url: Secret) -> None:
 
     assert told == [written(own[0])] * 3
     assert agreed(own[2], told[2]).current == own[0].current
+
+
+# -- the order of events
+
+EVERY = EventFilter(workspace="w", types=("run.queued",))
+
+
+@contextlib.asynccontextmanager
+async def begun(url: Secret, run: Run) -> AsyncIterator[Any]:
+    """Write an event of a run, as another process would, in a transaction that the block has to commit."""
+    async with connected(url) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        (event,) = events_of(queued(run), 100.0)
+        await connection.execute(
+            "INSERT INTO events (id, workspace, run_id, sequence, type, created_at, body)"
+            " VALUES ($1, 'w', $2, 1, $3, 100.0, $4)",
+            event.id,
+            run.id,
+            event.type,
+            msgspec.json.encode(event),
+        )
+        yield transaction
+
+
+async def test_events_that_become_visible_late_are_neither_missed_nor_out_of_order(
+    url: Secret, store: SqlStore
+) -> None:
+    """What was begun first and committed last comes before what overtook it, for every reader, at every moment."""
+    present: list[KeptEvent] = []
+    seen: list[list[str]] = []
+
+    async def read() -> None:
+        present.extend(await store.events_after(EVERY, present[-1].place if present else Place(0, ""), 10))
+        seen.append([event.id for event in reversed(await store.events_before(EVERY, None, 10))])
+
+    await put(store, numbered(1))
+    await read()
+    async with begun(url, numbered(2)) as late:
+        await put(store, numbered(3))
+        async with begun(url, numbered(4)) as later:
+            await put(store, numbered(5))
+            await read()
+            await later.commit()
+        await read()
+        await late.commit()
+    await read()
+    async with begun(url, numbered(6)) as never:
+        await put(store, numbered(7))
+        await read()
+        await never.rollback()
+    await read()
+
+    assert [msgspec.json.decode(event.body)["data"]["id"][-1] for event in present] == ["1", "2", "3", "4", "5", "7"]
+    ids = [event.id for event in present]
+    assert all(page == ids[: len(page)] for page in seen)
+    assert [len(page) for page in seen] == [1, 1, 1, 5, 5, 6]
+
+
+async def test_many_writers_hide_nothing_from_a_reader_who_never_waits(url: Secret, store: SqlStore) -> None:
+    """While two processes write as fast as they can, a reader is told of each event once."""
+    other = store_of(url, ManualClock())
+    await other.open()
+    told: list[KeptEvent] = []
+
+    async def write(first: int) -> None:
+        for number in range(first, first + 60):
+            await put((store, other)[number % 2], numbered(number))
+
+    writing = asyncio.gather(*(write(first) for first in range(0, 360, 60)))
+    while not writing.done() or len(told) < 360:
+        told += await store.events_after(EVERY, told[-1].place if told else Place(0, ""), 50)
+        await asyncio.sleep(0)
+    await other.close()
+
+    assert len({event.id for event in told}) == len(told) == 360
+    assert {event.id for event in told} == {event.id for event in await store.events_before(EVERY, None, 1000)}
+
+
+async def test_events_of_another_cluster_stand_before_those_to_come(url: Secret) -> None:
+    """A dump brought back where fewer transactions have been made hides no event, and keeps their order."""
+    clock = ManualClock()
+    before = store_of(url, clock)
+    await before.open()
+    for number in range(3):
+        clock.time += 1
+        await put(before, numbered(number))
+    kept = await before.events_after(EVERY, Place(0, ""), 10)
+    await before.close()
+    async with connected(url) as onlooker:
+        await onlooker.execute("UPDATE events SET xid = (xid::text::bigint + 1000000)::text::xid8")
+
+    after = store_of(url, ManualClock())
+    await after.open()
+    place = await after.place_of("w", kept[1].id)
+    await put(after, numbered(3))
+    found = await after.events_after(EVERY, place, 10)
+    every = await after.events_before(EVERY, None, 10)
+    await after.close()
+
+    assert [msgspec.json.decode(event.body)["data"]["id"][-1] for event in found] == ["2", "3"] or kept[1].id > kept[
+        2
+    ].id
+    assert len(every) == 4
+    assert every[0].id not in {event.id for event in kept}
+
+
+async def test_an_older_database_keeps_the_order_of_its_events(url: Secret) -> None:
+    """Events from before the list stand in the order of their ids, before all new ones."""
+    before = store_of(url, ManualClock())
+    await before.open()
+    for number in range(3):
+        await put(before, numbered(number))
+    await before.close()
+    async with connected(url) as onlooker:
+        await onlooker.execute("ALTER TABLE events DROP COLUMN xid")
+        await onlooker.execute("DELETE FROM schema_migrations WHERE number = 3")
+    await upgrade(url)
+
+    after = store_of(url, ManualClock())
+    await after.open()
+    await put(after, numbered(3))
+    every = await after.events_after(EVERY, Place(0, ""), 10)
+    await after.close()
+
+    assert [event.id for event in every[:3]] == sorted(event.id for event in every[:3])
+    assert msgspec.json.decode(every[3].body)["data"]["id"] == numbered(3).id

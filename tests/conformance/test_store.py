@@ -5,18 +5,29 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import msgspec
 import pytest
 
 from service.errors import StoreError
+from service.ids import first_id
 from service.lifecycle import transitions as rules
-from service.lifecycle.run import Change, Entry, Run, Webhook
+from service.lifecycle.run import Change, Entry, EventType, Run, Webhook
 from service.lifecycle.transitions import queued
 from service.settings import Secret
-from service.store.base import Allowance, DeliveryResult, Idempotency, KeyRecord, RunFilter, Store
+from service.store.base import (
+    Allowance,
+    DeliveryResult,
+    EventFilter,
+    Idempotency,
+    KeptEvent,
+    KeyRecord,
+    Place,
+    RunFilter,
+    Store,
+)
 from service.store.opening import store_of
 from service.store.sql_store import SqlStore
 from tests.fakes.postgres import PostgresServer
@@ -341,6 +352,120 @@ async def test_lists_keep_workspaces_apart(store: Store) -> None:
     assert [run.id[-1] for run in (*odd, *after)] == ["3", "1"]
 
 
+def wanting(**words: Any) -> EventFilter:
+    """Return a filter of the workspace's events, of all types unless said otherwise."""
+    return EventFilter(**{"workspace": "w", "types": get_args(EventType), **words})
+
+
+BEGIN = Place(0, "")
+
+
+async def test_events_are_listed_both_ways_in_the_order_of_their_commits(store: Store, clock: ManualClock) -> None:
+    """Newest first is oldest first turned round, even when the clock is set back; bodies are those of deliveries."""
+    for number in range(4):
+        await put(store, numbered(number, webhook=Webhook(url="https://x", events=("run.queued",))))
+        clock.time -= 7
+    await store.change(numbered(2).id, lambda run: rules.canceled(run, 110.0))
+
+    newest = await store.events_before(wanting(), None, 10)
+    oldest = await store.events_after(wanting(), BEGIN, 10)
+    delivered = {delivery.event_id: delivery.body for delivery in await store.claim_deliveries(1e9, 10, 60)}
+
+    told = [(event["data"]["id"][-1], event["type"]) for event in map(decoded, oldest)]
+    assert told == [("0", "run.queued"), ("1", "run.queued"), ("2", "run.queued"), ("3", "run.queued"),
+                    ("2", "run.canceled")]  # fmt: skip
+    assert newest == oldest[::-1]
+    assert {event.id: event.body for event in oldest if event.id in delivered} == delivered
+    assert await store.newest_place("w") == oldest[-1].place
+
+
+def decoded(event: KeptEvent) -> Any:
+    """Return the body of an event."""
+    return msgspec.json.decode(event.body)
+
+
+async def test_pages_of_events_neither_skip_nor_repeat_while_others_come(store: Store) -> None:
+    """Towards the past pages hold what was there, towards the present all that has come meanwhile."""
+    for number in range(5):
+        await put(store, numbered(number))
+    past: list[KeptEvent] = []
+    present: list[KeptEvent] = []
+
+    for number in range(5, 8):
+        past += await store.events_before(wanting(), past[-1].place if past else None, 2)
+        present += await store.events_after(wanting(), present[-1].place if present else BEGIN, 2)
+        await put(store, numbered(number))
+    present += await store.events_after(wanting(), present[-1].place, 10)
+
+    assert [decoded(event)["data"]["id"][-1] for event in past] == list("43210")
+    assert [decoded(event)["data"]["id"][-1] for event in present] == list("01234567")
+
+
+async def test_events_are_filtered(store: Store) -> None:
+    """By type, pattern of nodes, reference, run and workspace; what stands for itself in SQL is no pattern."""
+    await put(store, numbered(1, node="text.chat", reference="r"))
+    await put(store, numbered(2, node="textxchat"))
+    await put(store, numbered(3, node="kling.text_to_video", reference="r"))
+    await put(store, numbered(4, node="kling.textxtoxvideo"))
+    await put(store, numbered(5, workspace="v"))
+    await store.change(numbered(1).id, lambda run: rules.canceled(run, 110.0))
+
+    async def of(**words: Any) -> list[str]:
+        both = [
+            await store.events_before(wanting(**words), None, 9),
+            await store.events_after(wanting(**words), BEGIN, 9),
+        ]
+        assert both[0] == both[1][::-1]
+        return [decoded(event)["data"]["id"][-1] for event in both[1]]
+
+    assert await of() == ["1", "2", "3", "4", "1"]
+    assert await of(types=("run.canceled",)) == ["1"]
+    assert await of(types=()) == []
+    assert await of(node="text.*") == ["1", "1"]
+    assert await of(node="kling.text_to_video") == ["3"]
+    assert await of(node="*video") == ["3", "4"]
+    assert await of(reference="r", types=("run.queued",)) == ["1", "3"]
+    assert await of(run=numbered(1).id) == ["1", "1"]
+    assert await of(run=numbered(5).id) == []
+    assert await of(workspace="v") == ["5"]
+
+
+async def test_the_place_of_an_event_outlives_it(store: Store, clock: ManualClock) -> None:
+    """After an event that was pruned, or is somebody else's, come those made later; after one to come, none."""
+    for number in range(3):
+        await put(store, numbered(number, workspace="v" if number == 1 else "w"))
+        clock.time += 10
+    first, third = await store.events_after(wanting(), BEGIN, 10)
+    (foreign,) = await store.events_after(wanting(workspace="v"), BEGIN, 10)
+    known = await store.place_of("w", first.id)
+    await store.forget([numbered(0).id])
+
+    async def after(event_id: str) -> list[str]:
+        place = await store.place_of("w", event_id)
+        return [event.id for event in await store.events_after(wanting(), place, 10)]
+
+    assert known == first.place
+    assert await after(first.id) == [third.id]
+    assert await after(foreign.id) == [third.id]
+    assert await after(first_id("evt", 0)) == [third.id]
+    assert await after(third.id) == []
+    assert await after(first_id("evt", clock.time)) == []
+    assert await store.newest_place("nobody") == BEGIN
+
+
+async def test_places_grow_even_when_all_events_were_pruned(store: Store, clock: ManualClock) -> None:
+    """Whoever listens for long misses nothing that comes after an upkeep."""
+    for number in range(3):
+        await put(store, numbered(number))
+    place = await store.newest_place("w")
+    await store.forget([numbered(number).id for number in range(3)])
+    clock.time += 60
+
+    await put(store, numbered(3))
+
+    assert await store.newest_place("w") > place
+
+
 async def test_keys_are_found_by_hash_until_revoked(store: Store) -> None:
     """A key's record is found by its hash, a name is taken once, a revoked key is gone."""
     record = KeyRecord(id="key_1", name="n8n", workspace="n8n", hint="hly_abcd", created_at=100.0)
@@ -501,6 +626,9 @@ async def test_the_hot_queries_use_their_indexes(tmp_path: Path, clock: ManualCl
         "runs_deadline": "SELECT doc FROM runs WHERE deadline_at <= 1 ORDER BY deadline_at LIMIT 5",
         "deliveries_due": "SELECT id FROM deliveries WHERE due_at <= 1 ORDER BY due_at LIMIT 5",
         "deliveries_run": "SELECT id FROM deliveries WHERE run_id = 'r'",
+        "events_workspace": "SELECT id FROM events WHERE workspace = 'w' AND (position, id) < (9, 'e')"
+        " ORDER BY position DESC, id DESC LIMIT 5",
+        "run_id=?": "SELECT id FROM events WHERE run_id = 'r' AND +workspace = 'w' AND (position, id) < (9, 'e')",
         "idempotency_expiry": "SELECT key FROM idempotency_keys WHERE expires_at <= 1 ORDER BY expires_at LIMIT 5",
     }
 
@@ -530,3 +658,23 @@ async def test_a_newer_database_is_refused(tmp_path: Path, clock: ManualClock) -
 
     with pytest.raises(StoreError, match="newer"):
         await store_of(path, clock).open()
+
+
+async def test_an_older_file_keeps_the_order_of_its_events(tmp_path: Path, clock: ManualClock) -> None:
+    """Events from before the list stand in the order of their times, before all new ones."""
+    for is_old in (True, False):
+        store = store_of(tmp_path / "halley.db", clock)
+        await store.open()
+        for number in (0, 1) if is_old else (2,):
+            clock.time += 1
+            await put(store, numbered(number))
+        events = await store.events_after(wanting(), BEGIN, 10)
+        await store.close()
+        if is_old:
+            connection = sqlite3.connect(tmp_path / "halley.db")
+            connection.executescript(
+                "DROP INDEX events_workspace; ALTER TABLE events DROP COLUMN position; PRAGMA user_version = 4;"
+            )
+            connection.close()
+
+    assert [decoded(event)["data"]["id"][-1] for event in events] == ["0", "1", "2"]

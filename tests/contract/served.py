@@ -72,6 +72,7 @@ async def serve(folder: Path) -> None:
         expire_s=0.1,
         deliver_s=0.05,
         wait_cap_s=0.05,
+        stream_cap_s=0.05,
         resolver=NoNames(),
     )
     options = SimulatorOptions(strict_sessions=False, duration_s=0.2)

@@ -30,6 +30,7 @@ TUNING = Tuning(
     recover_s=0.05,
     expire_s=0.1,
     deliver_s=0.05,
+    stream_cap_s=0.2,
     resolver=LoopbackResolver(),
 )
 

@@ -166,6 +166,27 @@ async def test_lists_hold_nothing_foreign(next_door: Neighbour) -> None:
     assert len(own.json()["data"]) == 2
 
 
+async def test_events_are_told_to_their_workspace_alone(next_door: Neighbour) -> None:
+    """No filter, no cursor and no id of a foreign event lists or streams one; its id is as unknown as any."""
+    owner, stranger = next_door.halley.client, next_door.stranger
+    own = (await owner.get("/v1/events", params={"limit": 1})).json()
+    oldest = (await owner.get("/v1/events", params={"limit": 200})).json()["data"][-1]["id"]
+    cursor = dict(httpx.URL(own["next"]).params)["cursor"]
+    queries = [{}, {"run": next_door.ids["run"]}, {"node": "*"}, {"after": oldest}, {"cursor": cursor}]
+
+    lists = [await stranger.get("/v1/events", params=query) for query in queries]
+    streams = [
+        await stranger.get("/v1/events/stream", params=query, headers={"Last-Event-ID": oldest})
+        for query in ({}, {"run": next_door.ids["run"]}, {"node": "*"})
+    ]
+    heard = await owner.get("/v1/events/stream", headers={"Last-Event-ID": oldest})
+
+    assert own["data"]
+    assert [answer.json() for answer in lists] == [{"data": [], "next": None}] * len(queries)
+    assert [b"data:" in answer.content for answer in streams] == [False] * 3
+    assert b"data:" in heard.content
+
+
 @pytest.mark.parametrize("options", [{}, {"dedupe": 60}])
 async def test_equal_starts_of_two_workspaces_are_two_runs(next_door: Neighbour, options: dict[str, Any]) -> None:
     """An idempotency key, or an equal input within `dedupe`, never answers with somebody else's run."""

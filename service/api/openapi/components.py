@@ -6,7 +6,7 @@ from typing import Any
 from service.api.live_answers import EVENT_STREAM, RUN_EVENT
 from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
-from service.api.parameters import LIST, START
+from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST, START
 from service.api.problems import PROBLEM_MEDIA_TYPE
 from service.api.scopes import ACCESS
 from service.definitions.catalog import Catalog
@@ -79,6 +79,11 @@ def list_name(name: str) -> str:
     return f"list_{name}"
 
 
+def event_list_name(name: str) -> str:
+    """Return the component of a parameter of the list or stream of events."""
+    return f"events_{name}"
+
+
 def problem_refs(*statuses: int) -> dict[str, Any]:
     """Refer to the error answers of these statuses."""
     return {str(status): ref("responses", _PROBLEMS[status][0]) for status in statuses}
@@ -140,7 +145,15 @@ def _in_path(catalog: Catalog) -> dict[str, Any]:
 def _parameters() -> dict[str, Any]:
     return {
         **{list_name(name): _query(name, field) for name, field in LIST.items()},
+        **{event_list_name(name): _query(name, field) for name, field in (EVENTS | EVENT_STREAM_OPTIONS).items()},
         **{name: _query(name, field) for name, field in START.items()},
+        "Last-Event-ID": {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "Begin after the event of this id, as `EventSource` does when it comes back; what is no "
+            "id of an event is passed over.",
+            "schema": {"type": "string"},
+        },
         "Prefer": {
             "name": "Prefer",
             "in": "header",

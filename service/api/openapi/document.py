@@ -24,6 +24,7 @@ as well, `admin` may do everything. A key may be for some nodes only, and for so
 _TAGS = {
     "nodes": "The catalogue.",
     "runs": "Executions of nodes, and what an operator can do with them.",
+    "events": "What happened to runs, for whoever has no URL to be told at.",
     "files": "Uploads, and the bytes of what Halley keeps.",
     "callbacks": "Where providers report.",
     "operations": "Liveness, readiness, metrics, this document.",

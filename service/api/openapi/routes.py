@@ -5,9 +5,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.api.openapi.components import json_content, list_name, problem_refs, ref, scope_note
+from service.api.live_answers import EVENT_STREAM
+from service.api.openapi.components import (
+    event_list_name,
+    json_content,
+    list_name,
+    problem_refs,
+    ref,
+    scope_note,
+)
 from service.api.openapi.schemas import schema_ref
-from service.api.parameters import LIST
+from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST
 from service.api.runs import ADOPT
 from service.api.scopes import ACCESS, Access
 from service.definitions.json_schema import object_schema
@@ -72,6 +80,18 @@ _UPLOADED = {
     "content": json_content(schema_ref("FileView")),
     "links": {name: {"operationId": name, "parameters": {"file": "$response.body#/id"}} for name in _OF_FILES},
 }
+_STREAMED = {
+    "description": "Events until somebody goes away.",
+    "content": {
+        EVENT_STREAM: {
+            "schema": {
+                "type": "string",
+                "description": "`id` is the event's, `event` its type, `data` the `EventView` as JSON. An `id` alone "
+                "says where to go on. Lines that begin with a colon mean nothing.",
+            }
+        }
+    },
+}
 _BYTES = {"content": {"*/*": {"schema": _BINARY}}}
 _SENT: dict[str, dict[str, Any]] = {
     "200": {"description": "The bytes.", **_BYTES},
@@ -91,7 +111,7 @@ _KEY_ERRORS: dict[Access, tuple[int, ...]] = {
 
 def routes() -> tuple[Route, ...]:
     """Return the table."""
-    return (*_nodes(), *_runs(), *_moves(), *_files(), *_artifacts(), *_others())
+    return (*_nodes(), *_runs(), *_moves(), *_events(), *_files(), *_artifacts(), *_others())
 
 
 def _nodes() -> tuple[Route, ...]:
@@ -192,6 +212,35 @@ def _moves() -> tuple[Route, ...]:
             gives=None,
             takes=takes,
             errors=(*_MOVE_ERRORS, 422),
+        ),
+    )
+
+
+def _events() -> tuple[Route, ...]:
+    return (
+        Route(
+            at="GET /v1/events",
+            id="list_events",
+            tag="events",
+            summary="List events, newest first",
+            about="For polling: take the first page and tell repetitions by `id`, or keep the newest `id` and ask for "
+            "what came `after` it. Pages neither skip nor repeat an event, whatever happens meanwhile. Events are kept "
+            "as long as their run.",
+            gives=schema_ref("EventList"),
+            takes=tuple(map(event_list_name, EVENTS)),
+            errors=(401, 422, 503),
+        ),
+        Route(
+            at="GET /v1/events/stream",
+            id="stream_events",
+            tag="events",
+            summary="Tell of events as they come, in server-sent events",
+            about="Begins now, or after `Last-Event-ID`. Ends when Halley stops, and after an hour; come back with "
+            "`Last-Event-ID`, and nothing is missed.",
+            gives=None,
+            takes=(*map(event_list_name, EVENT_STREAM_OPTIONS), "Last-Event-ID"),
+            answers={"200": _STREAMED},
+            errors=(401, 422, 503),
         ),
     )
 

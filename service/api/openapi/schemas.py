@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.inspect import StructType, multi_type_info
 
+from service.api.events import EventList
 from service.api.files import FileView
 from service.api.health import Health
 from service.api.node_routes import Preview
@@ -17,7 +18,7 @@ from service.api.runs import RunList, Timeline
 from service.definitions.format_schema import attribute_docs
 from service.lifecycle.view import EventView, RunView
 
-_ROOTS = (RunView, EventView, Problem, NodeList, NodeDetail, Preview, RunList, Timeline, FileView, Health)
+_ROOTS = (RunView, EventView, Problem, NodeList, NodeDetail, Preview, RunList, EventList, Timeline, FileView, Health)
 _REF = "#/components/schemas/{name}"
 
 

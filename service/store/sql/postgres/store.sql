@@ -224,6 +224,65 @@ RETURNING id, event_id, run_id, workspace, url, attempts, profile, method, first
 -- name: events_get
 SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
 
+-- name: events_before
+-- Events are read in the order of their transactions, and only those below the oldest that is still at work: what
+-- becomes visible later stands after them, however long its commit took. See docs/decisions/0012-the-order-of-events.md.
+SELECT xid::text::bigint, id, type, body FROM events
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid DESC, id DESC LIMIT :limit;
+
+-- name: events_after
+SELECT xid::text::bigint, id, type, body FROM events
+WHERE workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid, id LIMIT :limit;
+
+-- name: events_before_of_run
+SELECT xid::text::bigint, id, type, body FROM events
+WHERE run_id = :run AND workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid DESC, id DESC LIMIT :limit;
+
+-- name: events_after_of_run
+SELECT xid::text::bigint, id, type, body FROM events
+WHERE run_id = :run AND workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid, id LIMIT :limit;
+
+-- name: events_newest
+SELECT xid::text::bigint, id FROM events
+WHERE workspace = :workspace AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY xid DESC, id DESC LIMIT 1;
+
+-- name: event_place
+SELECT xid::text::bigint FROM events WHERE id = :id AND workspace = :workspace;
+
+-- name: events_later
+SELECT xid::text::bigint FROM events
+WHERE workspace = :workspace AND id > :id AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY xid, id LIMIT 1;
+
 -- name: deliveries_release
 UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;
 
