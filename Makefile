@@ -13,8 +13,8 @@ serve: .venv/run  ## Start Halley with the settings of the environment.
 	$(BIN)/halley serve $(ARGS)
 
 test: .venv/dev postgres  ## Run all tests; those of whole runs once more on PostgreSQL.
-	$(BIN)/python -m pytest -n 2 $(ARGS)
-	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 $(ARGS) tests/integration/test_runs.py tests/integration/test_events.py
+	$(BIN)/python -m pytest -n 3 $(ARGS)
+	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 $(ARGS) tests/integration/test_runs.py
 
 postgres:  ## Install the PostgreSQL server that tests start for themselves, if there is none.
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \

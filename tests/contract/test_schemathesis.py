@@ -62,7 +62,7 @@ def fuzz(base_url: str, phases: set[str], **which: Any) -> Outcome:
             "cache": {"enabled": False},
             "generation": {
                 "deterministic": not LONG,
-                "max-examples": LONG or 10,
+                "max-examples": LONG or 4,
                 "with-security-parameters": False,  # the headers above would replace them
             },
             "phases": {name: {"enabled": name in phases} for name in PHASES},

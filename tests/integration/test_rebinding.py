@@ -71,7 +71,7 @@ async def sender(resolver: AbstractResolver, _: Path) -> AsyncIterator[Ask]:
 
     async def ask(url: str) -> str:
         await forget(made)
-        exchange = await made.post(url, b"{}", {})
+        exchange = await made.send(url, b"{}", {})
         return f"{exchange.outcome}: {exchange.reason}"
 
     yield ask
