@@ -6,6 +6,8 @@ is told and changes nothing, since a delivery that has to arrive belongs to a `w
 
 import base64
 import re
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -70,6 +72,10 @@ def command(
     """Print events as they come, or pass them on to a port of this machine; Ctrl-C ends it."""
     wanted = {name: value for name, value in (("type", ",".join(types)), ("node", node)) if value}
     place = place_of(since, time.time()) if since else None
+    # A shell that starts this in the background has it ignore Ctrl-C; both signals end it in good order all the same.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
     try:
         with Target(forward, secret) as target, HalleyClient(url or default_url(), key) as client:
             for event in heard(client, wanted, place):

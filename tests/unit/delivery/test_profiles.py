@@ -17,7 +17,8 @@ profiles = st.sampled_from(sorted(PROFILES))
 
 def test_the_profiles_are_the_documented_ones():
     """There are eight, and the page has a row for each."""
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE, re.MULTILINE)
+    section = PAGE.partition("## Receivers that Halley knows")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE)
 
     assert list(PROFILES) == rows
     assert rows == [
