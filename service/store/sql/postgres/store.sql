@@ -226,7 +226,7 @@ SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
 
 -- name: events_before
 -- Events are read in the order of their transactions, and only those below the oldest that is still at work: what
--- becomes visible later stands after them, however long its commit took. See docs/decisions/0012-the-order-of-events.md.
+-- becomes visible later stands after them, however long its commit took. See docs/decisions/0011-the-order-of-events.md.
 SELECT xid::text::bigint, id, type, body FROM events
 WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
