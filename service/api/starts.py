@@ -26,12 +26,13 @@ from service.definitions.inputs import media_values, replaced_media
 from service.definitions.media import data_part, shortened
 from service.definitions.schema import Field
 from service.delivery.profiles import STANDARD, guess, profile_of
+from service.delivery.receivers import target_of
 from service.errors import AllowanceSpent, BlockedAddress, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
 from service.lifecycle.transitions import queued
 from service.sealing import Sealer
-from service.store.base import Idempotency, Started
+from service.store.starts import Idempotency, Started
 
 AnyRequest = Request[Any, Any, State]
 KEY_PATTERN = r'^(?:"[ !#-~]{1,255}"|[!#-~](?:[ !#-~]{0,253}[!#-~])?)$'
@@ -270,7 +271,7 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
     now, node, options = services.clock.now(), start.node, start.options
     provider = node.provider.provider
     mode: Mode = "mock" if start.mode == "mock" else "live"
-    webhook = _webhook(options, services.sealer)
+    webhook = _webhook(options, caller.workspace, services.sealer)
     return Run(
         id=run_id,
         workspace=caller.workspace,
@@ -295,12 +296,13 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
     )
 
 
-def _webhook(options: Mapping[str, Any], sealer: Sealer) -> Webhook | None:
+def _webhook(options: Mapping[str, Any], workspace: str, sealer: Sealer) -> Webhook | None:
     """Return where events go. The URL is sealed from here on: whoever knows it can act as Halley."""
     if "webhook_url" not in options:
         return None
     return Webhook(
         url=sealer.seal(options["webhook_url"]),
+        target=target_of(workspace, options["webhook_url"]),
         events=tuple(options.get("webhook_events") or END_EVENTS),
         profile=options.get("webhook_profile") or guess(options["webhook_url"]).name,
         guessed="webhook_profile" not in options,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-Envelope = Literal["halley", "run", "cloudevents", "cloudevents-binary"]
+from service.lifecycle.endpoint import Envelope
 
 _JSON = "application/json"
 _SEQUENCE_DIGITS = 10
