@@ -3,12 +3,10 @@
 import asyncio
 import base64
 import hashlib
-import ipaddress
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -20,6 +18,7 @@ from service.api.auth import Caller
 from service.api.bodies import is_form, read_input
 from service.api.deps import Services
 from service.api.parameters import START, ParameterCheck
+from service.api.receiver_urls import url_faults
 from service.artifacts.intake import Intake
 from service.definitions.catalog import CompiledNode
 from service.definitions.inputs import media_values, replaced_media
@@ -27,7 +26,7 @@ from service.definitions.media import data_part, shortened
 from service.definitions.schema import Field
 from service.delivery.profiles import STANDARD, guess, profile_of
 from service.delivery.receivers import target_of
-from service.errors import AllowanceSpent, BlockedAddress, Conflict, Fault, InvalidInput
+from service.errors import AllowanceSpent, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
 from service.lifecycle.transitions import queued
@@ -90,7 +89,8 @@ async def read_start(
         refuse_impossible(mode, services)
     raw = await read_input(request, intake)
     values = _collect(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
-    faults += _webhook_faults(options, services)
+    if url := options.get("webhook_url"):
+        faults += url_faults(url, services.guard, "query:webhook_url")
     key = idempotency_key(request.headers, faults)
     faults += [] if faults else _misplaced(raw, _media(node, values), intake)
     if faults:
@@ -171,25 +171,6 @@ def refuse_impossible(mode: str, services: Services) -> None:
         )
     if mode == "mock" and not services.can_run_mock:
         raise Conflict("This process has no simulated upstream; start it with `halley serve` to use `mode=mock`.")
-
-
-def _webhook_faults(options: Mapping[str, Any], services: Services) -> list[Fault]:
-    """Refuse a webhook URL whose literal address is blocked; names are judged when they are connected to."""
-    url = options.get("webhook_url")
-    if not url:
-        return []
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return [Fault(pointer="query:webhook_url", code="format", message="this is not a URL")]
-    try:
-        services.guard.check(str(ipaddress.ip_address(host)))
-    except ValueError:
-        return []
-    except BlockedAddress as exc:
-        return [Fault(pointer="query:webhook_url", code="blocked_address", message=str(exc))]
-    return []
 
 
 def idempotency_key(headers: Mapping[str, str], faults: list[Fault]) -> str | None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from service.clock import Clock
 from service.delivery.envelopes import Enveloped, enveloped, source_of, tags
 from service.delivery.profiles import Profile, profile_of
-from service.delivery.sender import Exchange, Sender
+from service.delivery.sender import Exchange, Handshake, Sender
 from service.delivery.signer import signed_headers
 from service.lifecycle.endpoint import Endpoint, Envelope, active_secrets
 from service.lifecycle.run import WebhookMethod
@@ -45,6 +45,7 @@ class Address(Struct, frozen=True, kw_only=True):
         method: How it is called.
         envelope: What it is sent of an event.
         sealed_headers: JSON object of headers that it wants besides.
+        request_origin: What it gave permission to, by the rules of CloudEvents.
         secrets: What is signed with; None for the secrets of the workspace.
     """
 
@@ -53,6 +54,7 @@ class Address(Struct, frozen=True, kw_only=True):
     method: WebhookMethod = "POST"
     envelope: Envelope = "halley"
     sealed_headers: str | None = None
+    request_origin: str | None = None
     secrets: tuple[str, ...] | None = None
 
 
@@ -63,6 +65,7 @@ def address_of(endpoint: Endpoint, now: float) -> Address:
         profile=profile_of(endpoint.profile),
         envelope=endpoint.envelope,
         sealed_headers=endpoint.sealed_headers,
+        request_origin=endpoint.request_origin,
         secrets=active_secrets(endpoint, now),
     )
 
@@ -108,10 +111,16 @@ class Courier:
             url, sent.body, headers | sent.headers | signed, method=address.method, profile=address.profile
         )
 
+    async def ask(self, url: str, origin: str, *, rate_per_s: float | None = None) -> Handshake:
+        """Ask a receiver for its permission, by the rules of CloudEvents."""
+        return await self._sender.handshake(url, origin, rate_per_s=rate_per_s)
+
     def _opened(self, letter: Letter, address: Address) -> tuple[str, Sequence[str], dict[str, str]]:
         own, sealed = address.secrets, address.sealed_headers
         secrets = self._secrets_of(letter.workspace) if own is None else [self._sealer.open(each) for each in own]
         headers = {} if sealed is None else _decode_headers(self._sealer.open(sealed))
+        if address.request_origin is not None:
+            headers["WebHook-Request-Origin"] = address.request_origin
         return self._sealer.open(address.url), secrets, headers
 
     def _enveloped(self, letter: Letter, address: Address) -> Enveloped:

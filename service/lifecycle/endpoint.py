@@ -48,6 +48,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         description: For people.
         sealed_headers: JSON object of the headers that are sent besides, sealed.
         header_names: Their names.
+        request_origin: What it gave permission to, when it was asked for it; told with every delivery.
         profile: How its answers are understood.
         guessed: Nobody named the profile: the URL looked like it.
         envelope: What is sent of an event.
@@ -77,6 +78,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     description: str | None = None
     sealed_headers: str | None = None
     header_names: tuple[str, ...] = ()
+    request_origin: str | None = None
     profile: str = "standard"
     guessed: bool = False
     envelope: Envelope = "halley"

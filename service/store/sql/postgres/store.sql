@@ -312,22 +312,41 @@ WHERE id = ANY(ARRAY(SELECT id FROM due))
 RETURNING id, event_id, run_id, workspace, url, endpoint_id, target, attempts, profile, method, first_at, until;
 
 -- name: deliveries_list
-SELECT deliveries.id, event_id, events.type, deliveries.run_id, deliveries.workspace, endpoint_id, state, attempts,
-       CASE WHEN leased_by IS NULL THEN due_at END, outcome, status, attempted_at
-FROM deliveries JOIN events ON events.id = event_id
-WHERE deliveries.workspace = :workspace
+-- The one word that must be given finds its rows by an index of its own.
+SELECT * FROM delivery_log WHERE workspace = :workspace
   AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
-  AND (:run::text IS NULL OR deliveries.run_id = :run)
+  AND (:run::text IS NULL OR run_id = :run)
   AND (:event::text IS NULL OR event_id = :event)
   AND (:state::text IS NULL OR state = :state)
-  AND (:before::text IS NULL OR deliveries.id COLLATE "C" < :before)
-ORDER BY deliveries.id COLLATE "C" DESC LIMIT :limit;
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_endpoint
+SELECT * FROM delivery_log WHERE endpoint_id = :endpoint AND workspace = :workspace
+  AND (:run::text IS NULL OR run_id = :run)
+  AND (:event::text IS NULL OR event_id = :event)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_run
+SELECT * FROM delivery_log WHERE run_id = :run AND workspace = :workspace
+  AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND (:event::text IS NULL OR event_id = :event)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_event
+SELECT * FROM delivery_log WHERE event_id = :event AND workspace = :workspace
+  AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND (:run::text IS NULL OR run_id = :run)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
 
 -- name: delivery_get
-SELECT deliveries.id, event_id, events.type, deliveries.run_id, deliveries.workspace, endpoint_id, state, attempts,
-       CASE WHEN leased_by IS NULL THEN due_at END, outcome, status, attempted_at
-FROM deliveries JOIN events ON events.id = event_id
-WHERE deliveries.id = :id AND deliveries.workspace = :workspace;
+SELECT * FROM delivery_log WHERE id = :id AND workspace = :workspace;
 
 -- name: delivery_attempts
 SELECT at, kind, detail FROM timeline WHERE delivery_id = :id ORDER BY id LIMIT :limit;

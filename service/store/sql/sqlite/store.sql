@@ -157,22 +157,41 @@ WHERE id IN (SELECT id FROM placed WHERE place <= room)
 RETURNING id, event_id, run_id, workspace, url, endpoint_id, target, attempts, profile, method, first_at, until;
 
 -- name: deliveries_list
-SELECT deliveries.id, event_id, events.type, deliveries.run_id, deliveries.workspace, endpoint_id, state, attempts,
-       CASE WHEN leased_by IS NULL THEN due_at END, outcome, status, attempted_at
-FROM deliveries JOIN events ON events.id = event_id
-WHERE deliveries.workspace = :workspace
+-- The one word that must be given finds its rows by an index of its own.
+SELECT * FROM delivery_log WHERE workspace = :workspace
   AND (:endpoint IS NULL OR endpoint_id = :endpoint)
-  AND (:run IS NULL OR deliveries.run_id = :run)
+  AND (:run IS NULL OR run_id = :run)
   AND (:event IS NULL OR event_id = :event)
   AND (:state IS NULL OR state = :state)
-  AND (:before IS NULL OR deliveries.id < :before)
-ORDER BY deliveries.id DESC LIMIT :limit;
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_endpoint
+SELECT * FROM delivery_log WHERE endpoint_id = :endpoint AND +workspace = :workspace
+  AND (:run IS NULL OR run_id = :run)
+  AND (:event IS NULL OR event_id = :event)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_run
+SELECT * FROM delivery_log WHERE run_id = :run AND +workspace = :workspace
+  AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND (:event IS NULL OR event_id = :event)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_event
+SELECT * FROM delivery_log WHERE event_id = :event AND +workspace = :workspace
+  AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND (:run IS NULL OR run_id = :run)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
 
 -- name: delivery_get
-SELECT deliveries.id, event_id, events.type, deliveries.run_id, deliveries.workspace, endpoint_id, state, attempts,
-       CASE WHEN leased_by IS NULL THEN due_at END, outcome, status, attempted_at
-FROM deliveries JOIN events ON events.id = event_id
-WHERE deliveries.id = :id AND deliveries.workspace = :workspace;
+SELECT * FROM delivery_log WHERE id = :id AND workspace = :workspace;
 
 -- name: delivery_attempts
 SELECT at, kind, detail FROM timeline WHERE delivery_id = :id ORDER BY id LIMIT :limit;
