@@ -15,6 +15,7 @@ from service.api.auth import Caller
 from service.api.bodies import is_form, read_input
 from service.api.deps import CalledBy, Services, Using
 from service.api.endpoint_fields import EndpointForm, new_secret
+from service.api.events import AnyEvent
 from service.api.parameters import ENDPOINTS, ParameterCheck
 from service.api.starts import AnyRequest
 from service.api.urls import base_url
@@ -36,7 +37,7 @@ from service.lifecycle.endpoint import (
     enabled,
     rotated,
 )
-from service.lifecycle.view import AnyEventView, EndpointView, endpoint_view
+from service.lifecycle.view import EndpointView, endpoint_view
 from service.sealing import CannotOpen
 
 EndpointId = Annotated[str, PathParameter(max_length=64)]
@@ -111,7 +112,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     latency_ms: float
     reason: str
     answer: str
-    event: AnyEventView
+    event: AnyEvent
 
 
 class Recovered(Struct, frozen=True, kw_only=True):
@@ -281,7 +282,7 @@ async def send_test_event(endpoint: EndpointId, caller: CalledBy, services: Usin
             latency_ms=round(exchange.latency_ms, 1),
             reason=exchange.reason,
             answer=exchange.answer[:200],
-            event=event,
+            event=msgspec.Raw(letter.body),
         )
     )
 

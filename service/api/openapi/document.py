@@ -25,6 +25,8 @@ _TAGS = {
     "nodes": "The catalogue.",
     "runs": "Executions of nodes, and what an operator can do with them.",
     "events": "What happened to runs, for whoever has no URL to be told at.",
+    "endpoints": "Subscriptions: who is told of which events.",
+    "deliveries": "What is on its way to whom, what became of each attempt, and sending it again.",
     "files": "Uploads, and the bytes of what Halley keeps.",
     "callbacks": "Where providers report.",
     "operations": "Liveness, readiness, metrics, this document.",

@@ -15,7 +15,10 @@ _MEANINGS: dict[EventType, str] = {
     "run.timed_out": "The run was given up at its deadline",
     "run.submit_unknown": "Nobody can know whether upstream accepted the run",
     "run.recovered": "The result of a run that had timed out has come after all",
+    "group.completed": "The runs of a group have come far enough",
+    "endpoint.disabled": "Nothing is sent to an endpoint any more",
 }
+_BODIES: dict[EventType, str] = {"group.completed": "GroupEventView", "endpoint.disabled": "EndpointEventView"}
 _DELIVERY = (
     "Sent at least once and signed by Standard Webhooks. `webhook-id` tells repetitions, `sequence` in the body "
     "tells the order of a run's events. Only 2xx counts as delivered; redirects are not followed. With "
@@ -35,7 +38,7 @@ def webhooks() -> dict[str, Any]:
 
 def event_request(name: EventType | None = None, summary: str = "An event of the run") -> dict[str, Any]:
     """Describe a request that tells of an event, of a certain type or of any."""
-    event = schema_ref("EventView")
+    event = schema_ref(_BODIES.get(name, "EventView") if name else "EventView")
     only = {"type": "object", "properties": {"type": {"const": name}}}
     return {
         "summary": summary,

@@ -8,17 +8,41 @@ import msgspec
 from msgspec import Struct
 from msgspec.inspect import StructType, multi_type_info
 
+from service.api.deliveries import DeliveryDetail, DeliveryList
+from service.api.endpoints import EndpointList, EndpointMade, Recovered, Secrets, TestResult
 from service.api.events import EventList
 from service.api.files import FileView
 from service.api.health import Health
 from service.api.node_routes import Preview
 from service.api.node_views import NodeDetail, NodeList
 from service.api.problems import Problem
-from service.api.runs import RunList, Timeline
+from service.api.runs import RunDetail, RunList, Timeline
 from service.definitions.format_schema import attribute_docs
-from service.lifecycle.view import EventView, RunView
+from service.lifecycle.view import EndpointEventView, EventView, GroupEventView, RunView
 
-_ROOTS = (RunView, EventView, Problem, NodeList, NodeDetail, Preview, RunList, EventList, Timeline, FileView, Health)
+_ROOTS = (
+    RunView,
+    RunDetail,
+    EventView,
+    GroupEventView,
+    EndpointEventView,
+    Problem,
+    NodeList,
+    NodeDetail,
+    Preview,
+    RunList,
+    EventList,
+    Timeline,
+    EndpointMade,
+    EndpointList,
+    Secrets,
+    TestResult,
+    Recovered,
+    DeliveryList,
+    DeliveryDetail,
+    FileView,
+    Health,
+)
 _REF = "#/components/schemas/{name}"
 
 
