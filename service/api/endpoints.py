@@ -133,26 +133,6 @@ async def own_endpoint(endpoint_id: str, caller: Caller, services: Services) -> 
     return found
 
 
-@post("/v1/endpoints", status_code=HTTPStatus.CREATED, request_max_body_size=SMALL_BODY_BYTES)
-async def create_endpoint(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
-    """Subscribe to events. The same events at the same URL again are the endpoint that is there, enabled."""
-    form = EndpointForm(await read_input(request), is_json=not is_form(request), is_new=True)
-    now = services.clock.now()
-    words = form.words(services.sealer, services.guard, now)
-    words |= await _agreed(form, str(form.url), services)
-    secret = SigningSecret(sealed=services.sealer.seal(form.secret))
-    wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
-    kept = await services.store.add_endpoint(wanted)
-    if kept.id != wanted.id:
-        words.pop("due_at")
-        change = await services.store.change_endpoint(kept.id, lambda current: _renewed(current, words, now))
-        kept = change.endpoint if change else kept
-    services.switchboard.ring("interest")
-    status = HTTPStatus.CREATED if kept.id == wanted.id else HTTPStatus.OK
-    location = {"Location": f"{base_url(request, services)}/v1/endpoints/{kept.id}"}
-    return json_response(_made(kept, services), status, location)
-
-
 def _renewed(current: Endpoint, words: dict[str, Any], now: float) -> EndpointChange:
     """Take over what is said of an endpoint that is there; whoever subscribes again wants to hear again."""
     told = msgspec.structs.replace(current, **words)
@@ -178,9 +158,20 @@ async def _agreed(form: EndpointForm, url: str, services: Services) -> dict[str,
     return {"request_origin": origin, "rate_per_s": min(rates, default=None)}
 
 
-@get("/v1/endpoints")
-async def list_endpoints(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
-    """List endpoints, or find those of a URL."""
+# One handler for each path, since the framework tells in `Allow` of the first handler's methods alone.
+@route(
+    "/v1/endpoints",
+    http_method=[HttpMethod.GET, HttpMethod.POST],
+    status_code=HTTPStatus.OK,
+    request_max_body_size=SMALL_BODY_BYTES,
+)
+async def all_endpoints(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
+    """List endpoints or find those of a URL; or make one."""
+    answer = _list if request.method == HttpMethod.GET else _create
+    return await answer(request, caller, services)
+
+
+async def _list(request: AnyRequest, caller: Caller, services: Services) -> Response[bytes]:
     given = _list_parameters.read(request)
     limit, url = given.get("limit", 50), given.get("url")
     found = await services.store.endpoints(
@@ -193,7 +184,25 @@ async def list_endpoints(request: AnyRequest, caller: CalledBy, services: Using)
     return json_response(EndpointList(data=[_view(each, services) for each in page], next=following))
 
 
-# One handler, since the framework tells in `Allow` of the first handler's methods alone.
+async def _create(request: AnyRequest, caller: Caller, services: Services) -> Response[bytes]:
+    """Subscribe to events. The same events at the same URL again are the endpoint that is there, enabled."""
+    form = EndpointForm(await read_input(request), is_json=not is_form(request), is_new=True)
+    now = services.clock.now()
+    words = form.words(services.sealer, services.guard, now)
+    words |= await _agreed(form, str(form.url), services)
+    secret = SigningSecret(sealed=services.sealer.seal(form.secret))
+    wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
+    kept = await services.store.add_endpoint(wanted)
+    if kept.id != wanted.id:
+        words.pop("due_at")
+        change = await services.store.change_endpoint(kept.id, lambda current: _renewed(current, words, now))
+        kept = change.endpoint if change else kept
+    services.switchboard.ring("interest")
+    status = HTTPStatus.CREATED if kept.id == wanted.id else HTTPStatus.OK
+    location = {"Location": f"{base_url(request, services)}/v1/endpoints/{kept.id}"}
+    return json_response(_made(kept, services), status, location)
+
+
 @route(
     "/v1/endpoints/{endpoint:str}",
     http_method=[HttpMethod.GET, HttpMethod.PATCH, HttpMethod.DELETE],

@@ -16,7 +16,7 @@ from service.definitions.schema import Field
 _HOST = r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?"
 _PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 # Narrower than the check: addresses in brackets are taken too, but no short pattern tells the valid ones.
-_WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
+WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
 
 _PROBLEMS = {
     400: ("BadRequest", "The request cannot be read."),
@@ -196,7 +196,7 @@ def _query(name: str, field: Field) -> dict[str, Any]:
     schema = field_schema(field)
     parameter: dict[str, Any] = {"name": name, "in": "query", "description": schema.pop("description", "")}
     if name == "webhook_url":
-        schema["pattern"] = _WEBHOOK_URL
+        schema["pattern"] = WEBHOOK_URL
     if field.type == "object":
         return parameter | {"content": json_content(schema, example={"order": 42})}
     if field.type == "array":

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from service.api.deliveries import REPLAY
-from service.api.endpoint_fields import FIELDS
+from service.api.endpoint_fields import FIELDS, HEADER_NAME, HEADER_VALUE, MOST_HEADERS, NULLABLE, RULES
 from service.api.endpoints import ENABLE, RECOVER, ROTATE
-from service.api.openapi.components import delivery_list_name, endpoint_list_name, json_content
+from service.api.openapi.components import WEBHOOK_URL, delivery_list_name, endpoint_list_name, json_content
 from service.api.openapi.route import Route
 from service.api.openapi.schemas import schema_ref
 from service.api.parameters import DELIVERIES, ENDPOINTS
 from service.definitions.json_schema import object_schema
 from service.definitions.schema import Field
 
-_FORM = "application/x-www-form-urlencoded"
-_PATCHED = {name: field for name, field in FIELDS.items() if name not in ("url", "secret")}
 _ERRORS = (400, 401, 404, 503)
 _BODY_ERRORS = (*_ERRORS, 413, 415, 422)
 _LOCATION = {
@@ -68,7 +68,7 @@ def _endpoints() -> tuple[Route, ...]:
             summary="Change an endpoint: what is given changes, null takes back",
             gives=schema_ref("EndpointView"),
             takes=one,
-            body=_body(_PATCHED | {"url": _optional(FIELDS["url"])}, {"rate_per_s": 5}),
+            body=_update_body(),
             errors=(*_BODY_ERRORS, 409),
         ),
         Route(
@@ -184,24 +184,42 @@ def _deliveries() -> tuple[Route, ...]:
 
 def _create_body() -> dict[str, Any]:
     example = {"url": FIELDS["url"].example, "types": FIELDS["types"].example}
-    schema = object_schema(FIELDS, ())
+    schema = _published(FIELDS)
     # Power Automate and Logic Apps put the address of their trigger where this mark is.
     schema["properties"]["url"]["x-ms-notification-url"] = True
-    return {
-        "required": True,
-        "content": json_content(schema, example=example) | {_FORM: {"schema": {"type": "object"}}},
+    return {"required": True, "content": json_content(schema, example=example)}
+
+
+def _update_body() -> dict[str, Any]:
+    fields = {name: msgspec.structs.replace(each, required=False) for name, each in FIELDS.items() if name != "secret"}
+    schema = _published(fields)
+    for name in NULLABLE:
+        schema["properties"][name] = {"anyOf": [schema["properties"][name], {"type": "null"}]}
+    return {"required": False, "content": json_content(schema, example={"rate_per_s": 5})}
+
+
+def _published(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Return the schema of an endpoint's fields, with what the check says in words of its own."""
+    schema = dict(object_schema(fields, RULES))
+    properties = schema["properties"]
+    properties["url"] = properties["url"] | {"pattern": WEBHOOK_URL}
+    properties["expiration_date"] = properties["expiration_date"] | {"format": "date-time"}
+    properties["headers"] = properties["headers"] | {
+        "maxProperties": MOST_HEADERS,
+        "propertyNames": {"pattern": f"^{HEADER_NAME}$"},
+        "additionalProperties": {"type": "string", "pattern": f"^{HEADER_VALUE}$"},
     }
+    return schema
 
 
 def _body(fields: Mapping[str, Field], example: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    schema = object_schema(fields, ())
+    if "since" in fields:
+        schema["properties"]["since"] |= {"format": "date-time"}
     return {
         "required": any(field.required for field in fields.values()),
-        "content": json_content(object_schema(fields, ()), **({"example": example} if example else {})),
+        "content": json_content(schema, **({"example": example} if example else {})),
     }
-
-
-def _optional(field: Field) -> Field:
-    return Field(type=field.type, max_length=field.max_length, pattern=field.pattern, about=field.about)
 
 
 def _made(about: str) -> dict[str, Any]:
