@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
@@ -30,7 +31,7 @@ from service.clock import Clock, SystemClock
 from service.definitions.catalog import Catalog, CompiledNode, load_catalog
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.sender import Sender
-from service.delivery.signer import derive_secrets
+from service.delivery.signer import derive_keys, derive_secrets, public_key
 from service.egress import EgressGuard, parse_networks
 from service.errors import SettingsError
 from service.lifecycle.run import Mode
@@ -60,6 +61,7 @@ from service.workers.switchboard import Switchboard
 
 _DRAIN_S = 4.5  # after 1 s of notice and the 3 s that requests under way are given; a stop takes 10 s at most
 _WAIT_CAP_S = 25.0
+_WORKSPACES = 1024  # whose keys are held ready
 _MOCK_KEY = Secret("mock-key")
 _THIS_MACHINE = parse_networks("127.0.0.0/8, ::1")
 
@@ -229,7 +231,7 @@ class House:
             desk = await self._desk(stack, store, crew, switchboard)
             store.listen(FlowWaker(desk).notify)
             dispatcher = await self._dispatcher(stack, desk, guard, keys, sealer, metrics)
-            app.state.services = self._services(desk, switchboard, guard, sealer, metrics)
+            app.state.services = self._services(desk, switchboard, guard, keys, sealer, metrics)
             await self._run_sweeps(stack, desk, dispatcher, switchboard)
             self._is_ready = True
             try:
@@ -314,6 +316,7 @@ class House:
             start=desk.crew.start,
             ring=lambda: desk.ring("deliver"),
             secrets_of=lambda workspace: derive_secrets(keys, workspace),
+            keys_of=functools.lru_cache(_WORKSPACES)(lambda workspace: derive_keys(keys, workspace)),
             sealer=sealer,
             count=lambda outcome: metrics.deliveries.labels(outcome).inc(),
             clock=self._clock,
@@ -322,7 +325,13 @@ class House:
         )
 
     def _services(
-        self, desk: Desk, switchboard: Switchboard, guard: EgressGuard, sealer: Sealer, metrics: Metrics
+        self,
+        desk: Desk,
+        switchboard: Switchboard,
+        guard: EgressGuard,
+        keys: SecretKeys,
+        sealer: Sealer,
+        metrics: Metrics,
     ) -> Services:
         settings, store = self._settings, desk.store
         return Services(
@@ -340,6 +349,7 @@ class House:
             files=self.archive.files,
             links=self.archive.links,
             sealer=sealer,
+            public_keys=lambda workspace: [public_key(each) for each in derive_keys(keys, workspace)],
             inbound=Inbound(self._tuning.inbound),
             materials=self.archive.materials,
             upstream_url=settings.upstream_url,

@@ -109,6 +109,11 @@ EVENT_STREAM_OPTIONS = {
     ),
 }
 READ = {"wait": START["wait"]}
+SIGNING_KEYS = {
+    "workspace": Field(
+        type="string", max_length=200, assumed="default", about="Whose keys; that of the API key that started the run."
+    )
+}
 
 _HEADER_PREFIX = "halley-"
 _METADATA_BYTES = 4000

@@ -11,7 +11,7 @@ from service.clock import Clock
 from service.delivery.ladder import SoFar, next_delay_s
 from service.delivery.profiles import Profile, profile_of
 from service.delivery.sender import Exchange, Sender
-from service.delivery.signer import signed_headers
+from service.delivery.signer import SigningKey, signed_headers
 from service.lifecycle.run import Entry
 from service.log import Log
 from service.sealing import CannotOpen, Sealer
@@ -30,6 +30,7 @@ class Dispatcher:
         start: Starts a task that a graceful stop waits for.
         ring: Asks for another pass.
         secrets_of: Signing secrets of a workspace.
+        keys_of: Its ed25519 keys.
         sealer: Opens the URLs of receivers.
         count: Counts an attempt by its outcome.
         clock: The time.
@@ -45,6 +46,7 @@ class Dispatcher:
         start: Callable[[Coroutine[Any, Any, None]], None],
         ring: Callable[[], None],
         secrets_of: Callable[[str], Sequence[str]],
+        keys_of: Callable[[str], Sequence[SigningKey]],
         sealer: Sealer,
         count: Callable[[str], None],
         clock: Clock,
@@ -56,6 +58,7 @@ class Dispatcher:
         self._start = start
         self._ring = ring
         self._secrets_of = secrets_of
+        self._keys_of = keys_of
         self._sealer = sealer
         self._count = count
         self._clock = clock
@@ -94,9 +97,9 @@ class Dispatcher:
             self._log.error("delivery.sealed", event_id=delivery.event_id, error=str(exc))
             return Exchange(outcome="failed", reason=f"The webhook URL cannot be read: {exc}.")
         moment = datetime.fromtimestamp(self._clock.wall(), UTC)
-        secrets = self._secrets_of(delivery.workspace)
+        secrets, keys = self._secrets_of(delivery.workspace), self._keys_of(delivery.workspace)
         body = _body(delivery, profile)
-        headers = signed_headers(secrets, delivery.event_id, moment, body) | _tags(delivery, profile)
+        headers = signed_headers(secrets, delivery.event_id, moment, body, keys) | _tags(delivery, profile)
         return await self._sender.send(url, body, headers, method=delivery.method, profile=profile)
 
     def _result(self, delivery: Delivery, profile: Profile, exchange: Exchange) -> DeliveryResult:

@@ -24,7 +24,9 @@ _DELIVERY = (
 _SIGNATURE = {
     "webhook-id": "Id of the event, the same on every attempt.",
     "webhook-timestamp": "When this attempt was made, in epoch seconds.",
-    "webhook-signature": "`v1,` and the Base64 of an HMAC-SHA256 over `id.timestamp.body`.",
+    "webhook-signature": "Signatures over `id.timestamp.body`, separated by spaces: `v1,` and the Base64 of an "
+    "HMAC-SHA256 for each secret, `v1a,` and the Base64 of an ed25519 signature for each key of "
+    "`/.well-known/jwks.json`.",
 }
 
 

@@ -15,7 +15,7 @@ from service.api.openapi.components import (
     scope_note,
 )
 from service.api.openapi.schemas import schema_ref
-from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST
+from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST, SIGNING_KEYS
 from service.api.runs import ADOPT
 from service.api.scopes import ACCESS, Access
 from service.definitions.json_schema import object_schema
@@ -235,6 +235,17 @@ def _events() -> tuple[Route, ...]:
             takes=(*map(event_list_name, EVENT_STREAM_OPTIONS), "Last-Event-ID"),
             answers={"200": _STREAMED},
             errors=(401, 422, 503),
+        ),
+        Route(
+            at="GET /.well-known/jwks.json",
+            id="show_signing_keys",
+            tag="events",
+            summary="Show the public keys that events are signed under",
+            about="Each verifies the `v1a` signatures of its workspace. The current one stands first; those before it "
+            "are listed as long as events are signed under them too.",
+            gives=schema_ref("PublicKeySet"),
+            takes=tuple(SIGNING_KEYS),
+            errors=(422,),
         ),
     )
 

@@ -15,10 +15,24 @@ from service.api.node_routes import Preview
 from service.api.node_views import NodeDetail, NodeList
 from service.api.problems import Problem
 from service.api.runs import RunList, Timeline
+from service.api.signing_keys import PublicKeySet
 from service.definitions.format_schema import attribute_docs
 from service.lifecycle.view import EventView, RunView
 
-_ROOTS = (RunView, EventView, Problem, NodeList, NodeDetail, Preview, RunList, EventList, Timeline, FileView, Health)
+_ROOTS = (
+    RunView,
+    EventView,
+    Problem,
+    NodeList,
+    NodeDetail,
+    Preview,
+    RunList,
+    EventList,
+    Timeline,
+    FileView,
+    Health,
+    PublicKeySet,
+)
 _REF = "#/components/schemas/{name}"
 
 
