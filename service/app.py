@@ -14,6 +14,7 @@ from msgspec import Struct
 from yarl import URL
 
 from service.api import surface
+from service.api.asyncapi import build_asyncapi
 from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
 from service.api.deps import RelayLimits, Services
 from service.api.limits import Inbound, InboundLimits, KeyGuard
@@ -363,6 +364,7 @@ class House:
             stream_cap_s=self._tuning.stream_cap_s,
             relay_limits=self._tuning.relay_limits,
             openapi=build_document(self._catalog),
+            asyncapi=build_asyncapi(self._catalog),
             is_ready=lambda: self._is_ready and not self._is_stopping(),
         )
 

@@ -68,6 +68,7 @@ class Services(Struct, frozen=True, kw_only=True):
         stream_cap_s: How long a stream of events may last; whoever listens comes back.
         relay_limits: How long a relayed WebSocket may be open.
         openapi: The API document, as served.
+        asyncapi: The document of events, as served.
         is_ready: Whether new work is taken; False once the process is stopping.
     """
 
@@ -99,6 +100,7 @@ class Services(Struct, frozen=True, kw_only=True):
     stream_cap_s: float
     relay_limits: RelayLimits
     openapi: bytes
+    asyncapi: bytes
     is_ready: Callable[[], bool]
 
     def materials_of(self, mode: str) -> Materials:

@@ -32,6 +32,7 @@ ROUTES = (
     health.readyz,
     health.metrics,
     health.openapi,
+    health.asyncapi,
 )
 DEPENDENCIES = {
     "services": Provide(provide_services, sync_to_thread=False),

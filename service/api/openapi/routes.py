@@ -319,6 +319,12 @@ def _others() -> tuple[Route, ...]:
         ("readyz", "Tell whether new work is taken, and what is missing", health, ()),
         ("metrics", "Give counters in the Prometheus text format", {"type": "string"}, (503,)),
         ("openapi.json", "Give this document", {"type": "object"}, ()),
+        (
+            "asyncapi.json",
+            "Give the AsyncAPI document: events, where they go, what they look like",
+            {"type": "object"},
+            (),
+        ),
     )
     callback = Route(
         at="POST /v1/callbacks/{token}",

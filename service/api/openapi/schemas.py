@@ -1,7 +1,7 @@
 """Schemas of what Halley answers, from the Structs that it writes."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -43,8 +43,13 @@ def schema_ref(name: str) -> dict[str, Any]:
 
 def answer_schemas() -> dict[str, Any]:
     """Return the schema of every Struct that stands in an answer or an event, by its name."""
-    _, schemas = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
-    structs = {struct.__name__: struct for struct in _structs(multi_type_info(_ROOTS))}
+    return schemas_of(_ROOTS)
+
+
+def schemas_of(roots: Sequence[type[Struct]]) -> dict[str, Any]:
+    """Return the schema of these Structs and of all that stand in them, by their names."""
+    _, schemas = msgspec.json.schema_components(roots, ref_template=_REF)
+    structs = {struct.__name__: struct for struct in _structs(multi_type_info(roots))}
     return {name: _described(schemas[name], structs[name]) for name in sorted(schemas)}
 
 
