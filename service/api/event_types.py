@@ -11,12 +11,15 @@ from msgspec import Struct
 
 from service.clock import isoformat
 from service.definitions.catalog import Catalog
-from service.lifecycle.run import Artifact, Change, EventType, Run, RunError, UpstreamRef
+from service.lifecycle.endpoint import Endpoint, disabled
+from service.lifecycle.group import Group, looked_at
+from service.lifecycle.run import END_EVENTS, Artifact, Change, EventType, Run, RunError, UpstreamRef
 from service.lifecycle.transitions import canceled, expired
-from service.lifecycle.view import EventView, view
+from service.lifecycle.view import EndpointEventView, EventView, GroupEventView, endpoint_view, group_view, view
 
 EVENT_ID = "evt_01kq0n9w7dm3rj8v5t2xhy4c6b"
 _RUN_ID = "run_01kq0n8x2pe7f4h9s6d3wvz5kt"
+_GROUP_ID = "grp_01kq0n8m4sj6c9y2d7f5gtk3ha"
 _TASK = "861309198188019719"
 _ACCEPTED_AT = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 _SENT_AT, _ENDED_AT = _ACCEPTED_AT + 0.214, _ACCEPTED_AT + 67.12
@@ -96,6 +99,36 @@ _UNKNOWN = {
     ),
 }
 
+
+def _group(run: Run, at: float) -> Struct:
+    group = Group(
+        id=_GROUP_ID,
+        workspace=run.workspace,
+        size=1,
+        metadata={"order": 42},
+        base_url="https://halley.example.com",
+        created_at=run.created_at,
+        deadline_at=run.deadline_at,
+    )
+    done = msgspec.structs.replace(run, **_DONE | _RESULT, state="succeeded", group=_GROUP_ID)
+    completed = looked_at(group, (done,), at)
+    return group_view(completed.group if completed else group, (done,), at)
+
+
+def _endpoint(run: Run, at: float) -> Struct:
+    endpoint = Endpoint(
+        id="ep_01kq0n7d3vh5m2x8r9s4tzw6bc",
+        workspace=run.workspace,
+        url="",
+        url_hash="",
+        origin="https://hooks.example.com",
+        types=END_EVENTS,
+        created_at=run.created_at,
+    )
+    change = disabled(endpoint, at, "gone")
+    return endpoint_view(change.endpoint if change else endpoint)
+
+
 _late = _ended(lambda run, _: expired(run, _DEADLINE_AT), **_RESULT)
 
 EVENT_TYPES: Mapping[EventType, Told] = {
@@ -108,6 +141,8 @@ EVENT_TYPES: Mapping[EventType, Told] = {
     "run.timed_out": Told("The run was given up at its deadline", EventView, _ended(expired), _DEADLINE_AT),
     "run.submit_unknown": Told("Nobody can know whether upstream accepted the run", EventView, _run(**_UNKNOWN)),
     "run.recovered": Told("The result of a run that had timed out has come after all", EventView, _late, _LATE, 4),
+    "group.completed": Told("The runs of a group have come far enough", GroupEventView, _group, sequence=1),
+    "endpoint.disabled": Told("Nothing more is sent to an endpoint", EndpointEventView, _endpoint, sequence=1),
 }
 
 

@@ -78,7 +78,6 @@ class Stage:
             start=self._start,
             ring=lambda: None,
             secrets_of=lambda _: (SECRET,),
-            keys_of=lambda _: (),
             sealer=self._sealer,
             count=lambda _: None,
             clock=clock,

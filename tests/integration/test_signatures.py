@@ -191,3 +191,32 @@ async def test_receivers_that_know_the_old_or_the_new_secret_are_served_while_it
     assert len({each["kid"] for each in (*listed, *others)}) == 4
     assert len(answers) == 2 * 3 * 6
     assert [(case, word) for case, word in answers if word != case.right] == []
+
+
+async def test_an_endpoint_has_secrets_of_its_own_beside_the_workspaces_keys(
+    tmp_path: Path, sim: Simulator, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its secret is changed the old and the new one are good, the workspace's is not; public keys always are."""
+    async with house(tmp_path, sim, environ=setting(NEW)) as halley:
+        made = (await halley.client.post("/v1/endpoints", json={"url": receiver.url})).json()
+        path = f"/v1/endpoints/{made['id']}/rotate-secret"
+        rotated = (await halley.client.post(path, json={"overlap_days": 1})).json()
+        await halley.start("kling.text_to_video", T2V)
+        (got,) = await receiver.wait_for(1)
+        (key,) = (await halley.client.get("/.well-known/jwks.json")).json()["keys"]
+    arrived = changed(got, "nothing")
+    known = {rotated["secret"]: TAKEN, made["secret"]: TAKEN, derive_secret(NEW, "default"): UNSIGNED}
+    cases = [
+        Case(language=language, receiver=name, known=secret, right=right, **arrived)
+        for secret, right in known.items()
+        for language, name in SHARE_A_SECRET
+    ]
+    cases += [
+        Case(language=language, receiver=name, known=key[form] if form == "whpk" else key, right=TAKEN, **arrived)
+        for language, name, form in KNOW_A_KEY
+    ]
+
+    answers = said(cases, monkeypatch)
+
+    assert len(answers) == 3 * 4 + 3
+    assert [(case, word) for case, word in answers if word != case.right] == []

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.inspect import StructType, multi_type_info
 
+from service.api.event_types import EVENT_TYPES
 from service.api.events import EventList
 from service.api.files import FileView
 from service.api.health import Health
@@ -17,11 +18,11 @@ from service.api.problems import Problem
 from service.api.runs import RunList, Timeline
 from service.api.signing_keys import PublicKeySet
 from service.definitions.format_schema import attribute_docs
-from service.lifecycle.view import EventView, RunView
+from service.lifecycle.view import RunView
 
 _ROOTS = (
     RunView,
-    EventView,
+    *dict.fromkeys(told.body for told in EVENT_TYPES.values()),
     Problem,
     NodeList,
     NodeDetail,
