@@ -90,7 +90,7 @@ class Dispatcher:
         result = self._result(delivery, profile, exchange)
         await self._store.finish_delivery(delivery, result)
         self._count(exchange.outcome)
-        self._log.info("delivery.attempt", event_id=delivery.event_id, delivery=delivery.id, **result.entry.detail)
+        self._log.info("delivery.attempt", event_id=delivery.event_id, **result.entry.detail)
         if endpoint is not None and exchange is not _NOT_WANTED:
             await self._note(endpoint, exchange)
 
