@@ -20,7 +20,7 @@ from service.api.signing_keys import PublicKeySet
 from service.definitions.format_schema import attribute_docs
 from service.lifecycle.view import RunView
 
-_ROOTS = (
+_ROOTS: tuple[type[Struct], ...] = (
     RunView,
     *dict.fromkeys(told.body for told in EVENT_TYPES.values()),
     Problem,
