@@ -95,7 +95,8 @@ def operations() -> dict[str, Any]:
         "post_to_endpoint": _sends(
             "endpoint",
             "Post an event to a subscriber",
-            "Sent again, for days, until it is answered with 2xx or 410.",
+            "Sent again, for days, until it is answered with 2xx or 410. With its `envelope` `run` the body is `data` "
+            "alone; with `cloudevents` or `cloudevents-binary` the event is a CloudEvent 1.0.",
             security=signed,
             bindings={"http": {"method": "POST", "bindingVersion": _HTTP}},
         ),
