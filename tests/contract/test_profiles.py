@@ -75,7 +75,14 @@ class Stage:
         self._attempts: list[asyncio.Task[None]] = []
         self._dispatcher = Dispatcher(
             store,
-            Courier(sender, sealer=self._sealer, secrets_of=lambda _: (SECRET,), public_url=None, clock=clock),
+            Courier(
+                sender,
+                sealer=self._sealer,
+                secrets_of=lambda _: (SECRET,),
+                keys_of=lambda _: (),
+                public_url=None,
+                clock=clock,
+            ),
             start=self._start,
             ring=lambda: None,
             count=lambda _: None,

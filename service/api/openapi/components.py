@@ -6,7 +6,7 @@ from typing import Any
 from service.api.live_answers import EVENT_STREAM, RUN_EVENT
 from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
-from service.api.parameters import DELIVERIES, ENDPOINTS, EVENT_STREAM_OPTIONS, EVENTS, LIST, START
+from service.api.parameters import DELIVERIES, ENDPOINTS, EVENT_STREAM_OPTIONS, EVENTS, LIST, SIGNING_KEYS, START
 from service.api.problems import PROBLEM_MEDIA_TYPE
 from service.api.scopes import ACCESS
 from service.definitions.catalog import Catalog
@@ -161,7 +161,7 @@ def _parameters() -> dict[str, Any]:
         **{event_list_name(name): _query(name, field) for name, field in (EVENTS | EVENT_STREAM_OPTIONS).items()},
         **{endpoint_list_name(name): _query(name, field) for name, field in ENDPOINTS.items()},
         **{delivery_list_name(name): _query(name, field) for name, field in DELIVERIES.items()},
-        **{name: _query(name, field) for name, field in START.items()},
+        **{name: _query(name, field) for name, field in (START | SIGNING_KEYS).items()},
         "Last-Event-ID": {
             "name": "Last-Event-ID",
             "in": "header",

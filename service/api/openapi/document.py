@@ -38,7 +38,7 @@ def build_document(catalog: Catalog) -> bytes:
     nodes = catalog.nodes.values()
     document = {
         "openapi": "3.1.0",
-        "info": {"title": "Halley", "version": _version(), "description": _ABOUT},
+        "info": {"title": "Halley", "version": installed_version(), "description": _ABOUT},
         "servers": [{"url": "http://127.0.0.1:2061"}],
         "security": [{"apiKey": []}, {"bearer": []}],
         "tags": _tags(catalog),
@@ -49,7 +49,8 @@ def build_document(catalog: Catalog) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of Halley, as documents tell it."""
     try:
         return version("halley")
     except PackageNotFoundError:
