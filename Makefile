@@ -15,7 +15,7 @@ serve: .venv/run  ## Start Halley with the settings of the environment.
 
 test: .venv/dev $(FOREIGN)/node_modules/.done postgres  ## Run all tests; those of whole runs once more on PostgreSQL.
 	$(BIN)/python -m pytest -n 3 $(ARGS)
-	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 $(ARGS) tests/integration/test_runs.py
+	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 $(ARGS) tests/integration/test_runs.py tests/integration/test_endpoints.py
 
 postgres:  ## Install the PostgreSQL server that tests start for themselves, if there is none.
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
