@@ -40,6 +40,7 @@ class Server(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
+        self.password = PASSWORD
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -95,7 +96,7 @@ class NatsServer(Server):
     def command(self) -> list[str]:
         """Return the command line; the binary comes with the test packages."""
         program = str(Path(sys.executable).with_name("nats-server"))
-        listening = ["-a", "127.0.0.1", "-p", str(self.port), "--user", "halley", "--pass", PASSWORD]
+        listening = ["-a", "127.0.0.1", "-p", str(self.port), "--user", "halley", "--pass", self.password]
         return [program, *listening, "-js", "-sd", str(self.folder / "data")]
 
     @property
@@ -143,7 +144,7 @@ class RedisServer(Server):
         if program is None:
             raise RuntimeError("there is no Redis; `make test` installs it, or: apt install redis-server")
         keeping = ["--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
-        return [program, "--bind", "127.0.0.1", "--port", str(self.port), "--requirepass", PASSWORD, *keeping]
+        return [program, "--bind", "127.0.0.1", "--port", str(self.port), "--requirepass", self.password, *keeping]
 
     @property
     def server(self) -> str:

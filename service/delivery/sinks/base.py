@@ -93,7 +93,12 @@ class Sink(ABC, Generic[Connection, WordsT_co]):
 
     @abstractmethod
     async def _open(self) -> Connection:
-        """Connect; whatever was begun is undone when it fails."""
+        """Connect; nothing that was begun goes on when it fails.
+
+        FastStream's brokers give out their client only when it is connected, so one that fails, or is cancelled, is
+        left behind half made: it keeps its socket, and some go on trying for ever. Where that is so, a client that can
+        be closed knocks first.
+        """
 
     @abstractmethod
     async def _publish(self, connection: Connection, message: Message) -> None:
@@ -119,12 +124,14 @@ class Sink(ABC, Generic[Connection, WordsT_co]):
             raise
 
     def _opened(self) -> asyncio.Task[Connection]:
-        opening = self._opening
-        if opening is not None and _is_done(opening) and not self._is_open(opening.result()):
-            self._forget(opening)
+        if self._opening is not None and self._opening.done() and not self._is_usable(self._opening):
+            self._forget(self._opening)
         if self._opening is None:
             self._opening = asyncio.create_task(self._open_in_time())
         return self._opening
+
+    def _is_usable(self, opening: asyncio.Task[Connection]) -> bool:
+        return not opening.cancelled() and opening.exception() is None and self._is_open(opening.result())
 
     async def _open_in_time(self) -> Connection:
         async with asyncio.timeout(self._timeout_s):
@@ -140,10 +147,11 @@ class Sink(ABC, Generic[Connection, WordsT_co]):
 
     async def _end(self, opening: asyncio.Task[Connection]) -> None:
         opening.cancel()  # does nothing to one that is done
-        with contextlib.suppress(Exception, asyncio.CancelledError):
-            connection = await opening
-            async with asyncio.timeout(_CLOSE_S):
-                await self._shut(connection)
+        await asyncio.wait((opening,), timeout=_CLOSE_S)
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._shut(opening.result())
 
     def _told(self, error: Exception) -> Exchange:
         outcome, sentence = self._outcome(error)
@@ -167,10 +175,6 @@ _FAILURES: tuple[tuple[type[Exception], Outcome, str], ...] = (
     (OSError, "unreachable", "No connection to the broker could be made, or it broke: {error}."),
     (Exception, "failed", "The message could not be published: {error}."),
 )
-
-
-def _is_done(task: asyncio.Task[Connection]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def filled(template: str, message: Message) -> str:

@@ -54,7 +54,6 @@ class KafkaSink(Sink[KafkaBroker, KafkaWords]):
         return broker
 
     async def _knock(self, security: BaseSecurity | None) -> None:
-        """Connect once and hang up: a producer of FastStream's that cannot connect is never closed, and complains."""
         client = AIOKafkaClient(bootstrap_servers=list(self.url.hosts), **parse_security(security))
         try:
             await client.bootstrap()

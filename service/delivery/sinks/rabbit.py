@@ -1,5 +1,6 @@
 """RabbitMQ: a persistent message that an exchange has put into a queue, confirmed by the broker."""
 
+import aio_pika
 import aio_pika.exceptions
 from aio_pika.abc import AbstractRobustConnection
 from faststream.rabbit import Channel, RabbitBroker, RabbitExchange
@@ -33,10 +34,15 @@ class RabbitSink(Sink[tuple[RabbitBroker, AbstractRobustConnection], AmqpWords])
     )
 
     async def _open(self) -> tuple[RabbitBroker, AbstractRobustConnection]:
+        await self._knock()
         broker = RabbitBroker(
             self.url.servers[0], app_id="halley", default_channel=Channel(on_return_raises=True), logger=None
         )
         return broker, await broker.connect()
+
+    async def _knock(self) -> None:
+        connection = await aio_pika.connect(self.url.servers[0])
+        await connection.close()
 
     def _is_open(self, connection: tuple[RabbitBroker, AbstractRobustConnection]) -> bool:
         return connection[1].connected.is_set()

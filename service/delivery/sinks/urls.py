@@ -224,6 +224,9 @@ def read_sinks(urls: Sequence[Secret]) -> tuple[SinkUrl[Words], ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SettingsError(f"HALLEY_SINKS: {twice} stands there twice; join their types with commas")
+    streams = [(sink.hosts, sink.words.stream) for sink in sinks if isinstance(sink.words, NatsWords)]
+    if len(set(streams)) < len(streams):
+        raise SettingsError("HALLEY_SINKS: a JetStream stream keeps an event once, so name each stream in one URL only")
     return sinks
 
 
