@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from faststream import BaseMiddleware
 from faststream.kafka import KafkaBroker, KafkaMessage, TestKafkaBroker
 from faststream.rabbit import RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue, TestRabbitBroker
+from faststream.rabbit.response import RabbitPublishCommand
 from faststream.redis import RedisBroker, StreamSub
 
 from service.delivery.sinks.base import Message, Sink
@@ -286,8 +288,17 @@ async def test_a_record_of_kafka_has_id_key_and_headers() -> None:
 
 @pytest.mark.parametrize("query", ["exchange=halley&routing_key=halley.{type}", "queue=halley.run.succeeded"])
 async def test_a_message_of_rabbitmq_is_persistent_and_has_its_id(query: str) -> None:
-    """`message_id` is the event's, the type is told, and the broker keeps it over a restart."""
-    broker, heard = RabbitBroker(), list[RabbitMessage]()
+    """`message_id` is the event's, the type is told, and the broker is asked to keep it over a restart."""
+    sent, heard = list[RabbitPublishCommand](), list[RabbitMessage]()
+
+    class Watching(BaseMiddleware[Any, Any]):
+        """Sees what is published; the in-memory broker does not pass the delivery mode on."""
+
+        async def publish_scope(self, call_next: Any, cmd: Any) -> Any:
+            sent.append(cmd)
+            return await call_next(cmd)
+
+    broker = RabbitBroker(middlewares=[Watching])
     exchange = RabbitExchange("halley") if "exchange" in query else None
 
     @broker.subscriber(RabbitQueue("halley.run.succeeded"), exchange)
@@ -302,7 +313,7 @@ async def test_a_message_of_rabbitmq_is_persistent_and_has_its_id(query: str) ->
     (msg,) = heard
     assert (exchange_.outcome, msg.body) == ("delivered", message("evt_1").body)
     assert (msg.raw_message.message_id, msg.raw_message.type) == ("evt_1", "run.succeeded")
-    assert msg.raw_message.delivery_mode == 2
+    assert (sent[0].message_options["persist"], sent[0].publish_options["mandatory"]) == (True, True)
     assert (msg.content_type, msg.headers["Halley-Event-Id"]) == ("application/cloudevents+json", "evt_1")
 
 

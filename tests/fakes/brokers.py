@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -84,6 +85,7 @@ class Server(ABC):
         """Let the server hold its connections and say nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # a thread or two may run on for a moment
         try:
             yield
         finally:
