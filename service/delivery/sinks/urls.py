@@ -265,7 +265,11 @@ def _parts(named: str, text: str) -> SplitResult:
 
 
 def _words(named: str, words: type[Words], kind: Kind, query: str) -> Words:
-    given = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = dict(pairs)
+    twice = next((word for word in given if sum(word == each for each, _ in pairs) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"{named}: says {twice} twice")
     known = sorted(words.__struct_fields__)
     unknown = next((word for word in given if word not in known), None)
     if unknown is not None:
