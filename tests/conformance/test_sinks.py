@@ -176,13 +176,14 @@ KINDS = ["nats", "redis", "kafka", "amqp"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_port_that_nobody_listens_on_is_unreachable(kind: str) -> None:
-    """Long before the deadline, and without the password."""
+async def test_a_port_that_nobody_listens_on_is_unreachable(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Long before the deadline, without the password, and without a word of the client in the log."""
     async with sink_at(f"{kind}://halley:secret-canary@127.0.0.1:{free_port()}") as sink:
         exchanges = await asyncio.gather(*(sink.publish(message(f"evt_{number}")) for number in range(3)))
 
     assert {exchange.outcome for exchange in exchanges} == {"unreachable"}
     assert all(exchange.latency_ms < 5000 and "canary" not in exchange.reason for exchange in exchanges)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -62,7 +62,9 @@ class Sink(ABC, Generic[Connection, WordsT_co]):
         timeout_s: Deadline of a publish, from the connection to the broker's confirmation.
     """
 
+    # What an error of the client means, the first that fits; and refusals after which the connection is of no use.
     failures: Failures = ()
+    breaking: tuple[type[Exception], ...] = ()
 
     def __init__(self, url: SinkUrl[WordsT_co], *, timeout_s: float = 15.0) -> None:
         self.url = url
@@ -119,9 +121,14 @@ class Sink(ABC, Generic[Connection, WordsT_co]):
             connection = await asyncio.shield(opening)
             await self._publish(connection, message)
         except BaseException as error:
-            if not isinstance(error, Exception) or self._outcome(error)[0] in ("unreachable", "timeout"):
+            if self._is_breaking(error):
                 self._forget(opening)
             raise
+
+    def _is_breaking(self, error: BaseException) -> bool:
+        if not isinstance(error, Exception):  # the deadline, or the end of the process, in the middle of a message
+            return True
+        return isinstance(error, self.breaking) or self._outcome(error)[0] in ("unreachable", "timeout")
 
     def _opened(self) -> asyncio.Task[Connection]:
         if self._opening is not None and self._opening.done() and not self._is_usable(self._opening):

@@ -1,6 +1,7 @@
 """All sinks of a process: made from the setting, found by name, closed together."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,9 @@ _CLASSES: dict[Kind, tuple[str, str]] = {
     "amqp": ("service.delivery.sinks.rabbit", "RabbitSink"),
 }
 
+# What they complain of is told by the outcome of each publish; in an outage they would say it again and again.
+_CHATTY = ("aio_pika", "aiormq", "aiokafka", "nats")
+
 
 class Sinks:
     """The sinks that the operator has named. None of them connects before its first message.
@@ -29,6 +33,8 @@ class Sinks:
     """
 
     def __init__(self, urls: Iterable[SinkUrl[Words]]) -> None:
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._sinks = {url.name: _made(url) for url in urls}
 
     @property

@@ -33,6 +33,8 @@ class RabbitSink(Sink[tuple[RabbitBroker, AbstractRobustConnection], AmqpWords])
         ),
     )
 
+    breaking = (aio_pika.exceptions.ChannelClosed,)
+
     async def _open(self) -> tuple[RabbitBroker, AbstractRobustConnection]:
         await self._knock()
         broker = RabbitBroker(
