@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKS := .requirements
 FOREIGN := tests/foreign
 
-.PHONY: demo serve test postgres crash bench check format lock clean
+.PHONY: demo serve sinks test postgres redis crash bench check format lock clean
 
 demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (ARGS=--once to end after them).
 	$(BIN)/halley demo $(ARGS)
@@ -13,7 +13,10 @@ demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (AR
 serve: .venv/run  ## Start Halley with the settings of the environment.
 	$(BIN)/halley serve $(ARGS)
 
-test: .venv/dev $(FOREIGN)/node_modules/.done postgres  ## Run all tests; those of whole runs once more on PostgreSQL.
+sinks: .venv/run  ## Install what HALLEY_SINKS needs: clients of NATS, Redis, Kafka and RabbitMQ.
+	$(PIP) install --require-hashes -r $(LOCKS)/sinks.txt
+
+test: .venv/dev $(FOREIGN)/node_modules/.done postgres redis  ## Run all tests; those of whole runs once more on PostgreSQL.
 	$(BIN)/python -m pytest -n 3 $(ARGS)
 	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 $(ARGS) tests/integration/test_runs.py tests/integration/test_endpoints.py
 
@@ -21,6 +24,11 @@ postgres:  ## Install the PostgreSQL server that tests start for themselves, if 
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
 		|| { SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -qq \
 		&& $$SUDO apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+redis:  ## Install the Redis server that tests start for themselves, if there is none.
+	@command -v redis-server >/dev/null \
+		|| { SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -qq \
+		&& $$SUDO apt-get install -y -qq --no-install-recommends redis-server >/dev/null; }
 
 # Node.js with npm is a package of .venv/dev: pinned by hash like all others, and there in three seconds. Debian's npm
 # brings hundreds of packages. Nothing that is installed here runs a script of its own.
