@@ -11,6 +11,7 @@ class Hand:
         self.time = 0.0
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.time
 
 
