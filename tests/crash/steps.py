@@ -15,6 +15,7 @@ from service.store.base import Decide, Store
 _LIFE = frozenset({"open", "close", "check"})
 READING = frozenset(
     {
+        "all_endpoints",
         "attempts",
         "body_of",
         "deliveries",
