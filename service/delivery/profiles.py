@@ -6,6 +6,7 @@ the ladder's concern, how bytes travel the sender's. What the tools' own pages d
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ Meaning = Literal["delivered", "gone", "not_ready", "throttled", "failed"]
 
 _GONE = frozenset({410})
 _OVERLOADED = frozenset({429, 502, 503, 504})
+# Seen in n8n 2.40: while it brings its database up to date, every path answers so, and what came is thrown away. Its
+# webhooks have any path on any host, so all profiles know the words.
+_STARTING = MappingProxyType({200: "n8n is starting up"})
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -27,7 +31,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """How one kind of receiver is served. 2xx is delivered for all of them, a redirect for none.
+    """How one kind of receiver is served. 2xx is delivered for all of them, but for one sentence; a redirect for none.
 
     Attributes:
         name: What users write as `webhook_profile`.
@@ -37,6 +41,7 @@ class Profile(Struct, frozen=True, kw_only=True):
         gone: Statuses after which nothing is sent again.
         gone_words: Statuses that are final only when the answer holds these words.
         not_ready: Statuses of a receiver that will take the event in a while.
+        not_ready_words: Statuses that mean the same only when the answer holds these words.
         slow_down: Statuses of a receiver that asks for patience.
         hints: What a status means there, for the timeline.
         places: Where it is guessed from.
@@ -49,6 +54,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     gone: frozenset[int] = _GONE
     gone_words: Mapping[int, str] = {}
     not_ready: frozenset[int] = frozenset()
+    not_ready_words: Mapping[int, str] = _STARTING
     slow_down: frozenset[int] = _OVERLOADED
     hints: Mapping[int, str] = {}
     places: tuple[Place, ...] = ()
@@ -174,11 +180,16 @@ _TOLD: Mapping[Meaning, str] = {
 
 
 def _meaning(profile: Profile, status: int, answer: str) -> Meaning:
+    if _says(profile.not_ready_words, status, answer):
+        return "not_ready"
     if status // 100 == 2:  # noqa: PLR2004 - 2xx
         return "delivered"
-    final_words = profile.gone_words.get(status)
-    if status in profile.gone or (final_words is not None and final_words in answer):
+    if status in profile.gone or _says(profile.gone_words, status, answer):
         return "gone"
     if status in profile.not_ready:
         return "not_ready"
     return "throttled" if status in profile.slow_down else "failed"
+
+
+def _says(words: Mapping[int, str], status: int, answer: str) -> bool:
+    return status in words and words[status] in answer

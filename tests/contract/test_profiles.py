@@ -228,6 +228,14 @@ async def test_n8n_executions_that_are_over_are_left_alone(stage: Stage, words: 
     assert outcomes(attempts) == [("not_ready", 1), ("gone", None)]
 
 
+@pytest.mark.parametrize(("profile", "again_s"), [("n8n-resume", 1), ("n8n-webhook", 5), ("standard", 5)])
+async def test_n8n_that_is_starting_up_is_told_again(stage: Stage, profile: str, again_s: float) -> None:
+    """It answers 200 to every path while its database is migrated, and keeps nothing of what came."""
+    attempts = await stage.told(profile, [saying(200, "n8n is starting up. Please wait")], path="/webhook/orders")
+
+    assert outcomes(attempts) == [("not_ready", again_s), ("delivered", None)]
+
+
 async def test_n8n_nodes_left_on_get_are_called_by_get(stage: Stage) -> None:
     """No body and nothing added to the URL; run and event stand in headers, the signature is over nothing."""
     path = "/webhook-waiting/231?signature=a+b%3D"
