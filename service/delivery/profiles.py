@@ -68,10 +68,11 @@ _TABLE = (
         name="n8n-resume",
         meant_for="n8n's Wait node, `$execution.resumeUrl`",
         ladder=RESUME,
-        # Inferred from n8n's source: an execution that is over answers 409 as well, and only its words tell.
-        gone_words={409: "has finished"},
+        # Seen in n8n 2.40: an execution that is over, crashed or stopped answers 409 as well, and only its words tell.
+        gone_words={401: "Invalid token", 409: "has finished"},
         not_ready=frozenset({404, 409}),
         hints={
+            401: "the URL is not whole, it ends in the signature that n8n gave it",
             404: "no Wait node listens for this method there yet; it is not reached, or its HTTP Method differs "
             "(choose POST in the node, or start runs with webhook_method=GET)",
             409: "the execution is not waiting now",

@@ -228,6 +228,15 @@ async def test_n8n_executions_that_are_over_are_left_alone(stage: Stage, words: 
     assert outcomes(attempts) == [("not_ready", 1), ("gone", None)]
 
 
+async def test_an_n8n_url_that_was_cut_is_left_alone(stage: Stage) -> None:
+    """A signature that is wrong stays wrong; the timeline says so. A proxy's 401 may pass."""
+    wrong = saying(401, '{"error":"Invalid token"}')
+    attempts = await stage.told("n8n-resume", [saying(401, "Unauthorized"), wrong], path="/webhook-waiting/231")
+
+    assert outcomes(attempts) == [("failed", 1), ("gone", None)]
+    assert "not whole" in attempts[1]["reason"]
+
+
 @pytest.mark.parametrize(("profile", "again_s"), [("n8n-resume", 1), ("n8n-webhook", 5), ("standard", 5)])
 async def test_n8n_that_is_starting_up_is_told_again(stage: Stage, profile: str, again_s: float) -> None:
     """It answers 200 to every path while its database is migrated, and keeps nothing of what came."""

@@ -101,6 +101,8 @@ def test_any_text_has_a_guess(url: str):
         ("n8n-resume", 409, 'The execution "7 has finished already.', "gone"),
         ("n8n-resume", 409, 'The execution "7" has finished with error.', "gone"),
         ("n8n-resume", 404, "has finished", "not_ready"),
+        ("n8n-resume", 401, '{"error":"Invalid token"}', "gone"),
+        ("n8n-resume", 401, "<h1>Authorization Required</h1>", "failed"),
         ("n8n-webhook", 404, "", "failed"),
         ("zapier-callback", 404, "", "failed"),
         ("make", 400, "Queue is full.", "throttled"),
