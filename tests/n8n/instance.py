@@ -43,6 +43,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     Attributes:
         id: Its number.
         status: n8n's word.
+        mode: What started it, in n8n's word.
         video: What the last step took from the event.
         run: The run that the event told of.
         error: Why it ended badly.
@@ -50,6 +51,7 @@ class Ended(Struct, frozen=True, kw_only=True):
 
     id: str
     status: str
+    mode: str
     video: str = ""
     run: str = ""
     error: str = ""
@@ -85,7 +87,7 @@ class N8n:
             "N8N_PORT": str(port),
             "N8N_RUNNERS_BROKER_PORT": str(free_port()),
             "N8N_SECURE_COOKIE": "false",
-            "WEBHOOK_URL": self.url,
+            "N8N_WEBHOOK_URL": self.url,
         }
         self._program = Program([self._node, self._n8n, "start"], environ, self.log)
         self.client = httpx.AsyncClient(base_url=self.url, timeout=30, headers={"browser-id": "tests"})
@@ -211,7 +213,7 @@ class N8n:
         steps = result["runData"].get("Use the video")
         used = steps[0]["data"]["main"][0][0]["json"] if steps else {}
         error = (result.get("error") or {}).get("message", "")
-        return Ended(id=execution["id"], status=execution["status"], error=error, **used)
+        return Ended(id=execution["id"], status=execution["status"], mode=execution["mode"], error=error, **used)
 
     async def _asked(self, method: str, path: str, **words: Any) -> Any:
         answer = await self.client.request(method, f"/rest{path}", **words)
