@@ -59,7 +59,9 @@ lock: .venv/dev  ## Resolve the dependencies anew; the files carry hashes and no
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --group build pyproject.toml -o $(LOCKS)/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--upgrade --group dev pyproject.toml -o $(LOCKS)/dev.txt
+		--upgrade --group build --extra sinks pyproject.toml -o $(LOCKS)/sinks.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade --group dev --extra sinks pyproject.toml -o $(LOCKS)/dev.txt
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

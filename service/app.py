@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
@@ -28,7 +29,9 @@ from service.artifacts.upkeep import Upkeep
 from service.artifacts.vault import FolderVault
 from service.clock import Clock, SystemClock
 from service.definitions.catalog import Catalog, CompiledNode, load_catalog
+from service.delivery.courier import Courier
 from service.delivery.dispatcher import Dispatcher
+from service.delivery.prober import Prober
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secrets
 from service.egress import EgressGuard, parse_networks
@@ -48,6 +51,7 @@ from service.upstream.transport import Transport
 from service.workers.budget import Budgets
 from service.workers.conductor import FlowWaker
 from service.workers.desk import Batch, Desk
+from service.workers.interest import ProgressInterest
 from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
 from service.workers.reconciler import Reconciler
@@ -60,6 +64,7 @@ from service.workers.switchboard import Switchboard
 
 _DRAIN_S = 4.5  # after 1 s of notice and the 3 s that requests under way are given; a stop takes 10 s at most
 _WAIT_CAP_S = 25.0
+_WORKSPACES = 10_000  # whose signing secrets are known by heart
 _MOCK_KEY = Secret("mock-key")
 _THIS_MACHINE = parse_networks("127.0.0.0/8, ::1")
 
@@ -76,6 +81,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
         beat_s: Signs of life, and a look for those of others.
         watch_s: Waits for runs that another process may end.
         deliver_s: Deliveries that wait on their ladder.
+        interest_s: Endpoints that want to hear of progress.
+        endpoints_s: Endpoints that end, or are tried again.
         upkeep_s: Uploads whose time is over.
         wait_cap_s: Longest wait in one request.
         keep_alive_s: Longest silence in a stream of events.
@@ -94,6 +101,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
     beat_s: float = 3.0
     watch_s: float = 0.4
     deliver_s: float = 0.5
+    interest_s: float = 2.0
+    endpoints_s: float = 10.0
     upkeep_s: float = 60.0
     wait_cap_s: float = _WAIT_CAP_S
     keep_alive_s: float = 10.0
@@ -228,9 +237,10 @@ class House:
             self.archive = await self._archive(stack, store, guard, links)
             desk = await self._desk(stack, store, crew, switchboard)
             store.listen(FlowWaker(desk).notify)
-            dispatcher = await self._dispatcher(stack, desk, guard, keys, sealer, metrics)
-            app.state.services = self._services(desk, switchboard, guard, sealer, metrics)
-            await self._run_sweeps(stack, desk, dispatcher, switchboard)
+            courier = await self._courier(stack, guard, keys, sealer)
+            dispatcher = self._dispatcher(desk, courier, metrics)
+            app.state.services = self._services(desk, courier, switchboard, guard, sealer, metrics)
+            await self._run_sweeps(stack, desk, dispatcher, courier, switchboard)
             self._is_ready = True
             try:
                 yield
@@ -289,6 +299,7 @@ class House:
             budgets=Budgets(self._catalog.providers(), self._clock.now),
             batches=batches(self._catalog),
             live=self.live,
+            interest=ProgressInterest(store.progress_wanted),
             crew=crew,
             clock=self._clock,
             chance=self._chance,
@@ -296,25 +307,26 @@ class House:
             log=self._log,
         )
 
-    async def _dispatcher(
-        self,
-        stack: contextlib.AsyncExitStack,
-        desk: Desk,
-        guard: EgressGuard,
-        keys: SecretKeys,
-        sealer: Sealer,
-        metrics: Metrics,
-    ) -> Dispatcher:
+    async def _courier(
+        self, stack: contextlib.AsyncExitStack, guard: EgressGuard, keys: SecretKeys, sealer: Sealer
+    ) -> Courier:
         sender = Sender(guard, resolver=self._tuning.resolver)
         await sender.start()
         stack.push_async_callback(sender.close)
+        return Courier(
+            sender,
+            sealer=sealer,
+            secrets_of=functools.lru_cache(maxsize=_WORKSPACES)(lambda workspace: derive_secrets(keys, workspace)),
+            public_url=self._settings.public_url,
+            clock=self._clock,
+        )
+
+    def _dispatcher(self, desk: Desk, courier: Courier, metrics: Metrics) -> Dispatcher:
         return Dispatcher(
             desk.store,
-            sender,
+            courier,
             start=desk.crew.start,
             ring=lambda: desk.ring("deliver"),
-            secrets_of=lambda workspace: derive_secrets(keys, workspace),
-            sealer=sealer,
             count=lambda outcome: metrics.deliveries.labels(outcome).inc(),
             clock=self._clock,
             chance=self._chance,
@@ -322,7 +334,13 @@ class House:
         )
 
     def _services(
-        self, desk: Desk, switchboard: Switchboard, guard: EgressGuard, sealer: Sealer, metrics: Metrics
+        self,
+        desk: Desk,
+        courier: Courier,
+        switchboard: Switchboard,
+        guard: EgressGuard,
+        sealer: Sealer,
+        metrics: Metrics,
     ) -> Services:
         settings, store = self._settings, desk.store
         return Services(
@@ -330,6 +348,7 @@ class House:
             catalog=self._catalog,
             keys=KeyRing(store, settings.api_key, self._clock),
             switchboard=switchboard,
+            courier=courier,
             live=desk.live,
             clients=desk.clients,
             guard=guard,
@@ -357,9 +376,19 @@ class House:
         )
 
     async def _run_sweeps(
-        self, stack: contextlib.AsyncExitStack, desk: Desk, dispatcher: Dispatcher, switchboard: Switchboard
+        self,
+        stack: contextlib.AsyncExitStack,
+        desk: Desk,
+        dispatcher: Dispatcher,
+        courier: Courier,
+        switchboard: Switchboard,
     ) -> None:
-        rescuer, tuning = Rescuer(desk), self._tuning
+        def share(processes: int) -> None:
+            desk.budgets.share(processes)
+            dispatcher.share(processes)
+
+        rescuer, tuning = Rescuer(desk, share), self._tuning
+        prober = Prober(desk.store, courier, clock=self._clock, log=self._log)
         await rescuer.enroll()
         stack.push_async_callback(desk.store.leave)
         sweeps = [
@@ -371,6 +400,8 @@ class House:
             Sweep("replicas", tuning.beat_s, rescuer.beat, self._log),
             Sweep("watch", tuning.watch_s, lambda: switchboard.watch(desk.store.resting), self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
+            Sweep("interest", tuning.interest_s, desk.interest.run_once, self._log),
+            Sweep("endpoints", tuning.endpoints_s, prober.run_once, self._log),
             Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),
         ]
         for sweep in sweeps:

@@ -60,3 +60,13 @@ def isoformat(epoch_s: float) -> str:
     """Write a moment as RFC 3339 in UTC with milliseconds: `2026-11-22T10:00:00.123Z`."""
     moment = datetime.fromtimestamp(epoch_s, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def parse_moment(text: str) -> float:
+    """Read a moment as people and tools write it, in epoch seconds; without a time zone it is UTC.
+
+    Raises:
+        ValueError: It is none.
+    """
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

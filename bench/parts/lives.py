@@ -29,8 +29,10 @@ from service.lifecycle.transitions import Accepted, Following, observed, queued,
 from service.log import configure_log
 from service.settings import Secret
 from service.store import writer
-from service.store.base import Delivery, DeliveryResult, Idempotency, Store
+from service.store.base import Store
 from service.store.opening import store_of
+from service.store.outbox import Delivery, DeliveryResult
+from service.store.starts import Idempotency
 from service.workers.sweep import Crew, Sweep
 
 LANE = "bench"
@@ -176,7 +178,7 @@ class Leader:
         (self._deliver if reading is _DONE else self._poll).ring()
 
     async def _deliver_due(self) -> bool:
-        deliveries = await self._store.claim_deliveries(self._clock.now(), _AT_ONCE, _LEASE_S)
+        deliveries = await self._store.claim_deliveries(self._clock.now(), {"": _AT_ONCE}, _LEASE_S)
         for delivery in deliveries:
             self._crew.start(self._delivered(delivery))
         return len(deliveries) == _AT_ONCE

@@ -35,16 +35,21 @@ async def run_response(
         headers: More headers.
         is_start: 202 tells that a started run goes on; reading a run is 200 in any state.
     """
-    run = await _waited(run, services, wait_s)
+    run = await waited(run, services, wait_s)
     now = services.clock.now()
     status_code = 202 if is_start and not run.is_final else 200
     more = {"Location": run.status_url} if is_start else {}
-    if not run.is_final:
-        more["Retry-After"] = str(poll_after_s(run, now))
-    return json_response(view(run, now, services.links.for_answer), status_code, {**more, **(headers or {})})
+    shown = view(run, now, services.links.for_answer)
+    return json_response(shown, status_code, {**more, **retry_after(run, services), **(headers or {})})
 
 
-async def _waited(run: Run, services: Services, wait_s: float) -> Run:
+def retry_after(run: Run, services: Services) -> dict[str, str]:
+    """Return the header that says when it is worth while to ask for a run again."""
+    return {} if run.is_final else {"Retry-After": str(poll_after_s(run, services.clock.now()))}
+
+
+async def waited(run: Run, services: Services, wait_s: float) -> Run:
+    """Return a run once it rests, or as it is after the time."""
     until = services.clock.now() + wait_s
     while not run.rests and (left_s := until - services.clock.now()) > 0:
         if not services.is_ready():

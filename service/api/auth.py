@@ -14,7 +14,8 @@ from service.clock import Clock
 from service.errors import BeyondKey, Unauthorized
 from service.ids import new_id
 from service.settings import Secret
-from service.store.base import Allowance, KeyRecord, KeyScope, Store
+from service.store.base import KeyRecord, KeyScope, Store
+from service.store.starts import Allowance
 
 _PREFIX = "hly_"
 _HINT_LENGTH = 8

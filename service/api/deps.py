@@ -17,6 +17,7 @@ from service.artifacts.materials import Materials
 from service.artifacts.vault import Vault
 from service.clock import Clock
 from service.definitions.catalog import Catalog
+from service.delivery.courier import Courier
 from service.egress import EgressGuard
 from service.lifecycle.run import Mode
 from service.log import Log
@@ -44,6 +45,7 @@ class Services(Struct, frozen=True, kw_only=True):
         catalog: The nodes.
         keys: Tells who calls.
         switchboard: Wakes who waits.
+        courier: Sends an event to an endpoint.
         live: Hears answers while they come.
         clients: Upstream by mode.
         guard: Judges literal addresses in webhook URLs.
@@ -74,6 +76,7 @@ class Services(Struct, frozen=True, kw_only=True):
     catalog: Catalog
     keys: KeyRing
     switchboard: Switchboard
+    courier: Courier
     live: LiveAnswers
     clients: Mapping[Mode, UpstreamClient]
     guard: EgressGuard

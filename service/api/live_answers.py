@@ -19,7 +19,7 @@ from service.definitions.catalog import CompiledNode
 from service.definitions.stream import is_stream
 from service.lifecycle.run import Run
 from service.lifecycle.view import view
-from service.store.base import Started
+from service.store.starts import Started
 from service.workers.live import Hearing
 
 EVENT_STREAM = "text/event-stream"

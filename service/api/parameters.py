@@ -12,11 +12,12 @@ from service.definitions.schema import Field
 from service.delivery.profiles import PROFILES
 from service.errors import Fault, InvalidInput
 from service.ids import ID_PATTERN
-from service.lifecycle.run import EventType, WebhookMethod
+from service.lifecycle.run import EventType, RunEventType, WebhookMethod
 from service.lifecycle.states import FINAL, OPEN
 
 WEBHOOK_URL_PATTERN = r"^https?://[A-Za-z0-9._~%\[\]:-]+(?:[/?#][!-~]*)?$"
 _EVENT_TYPES = list(get_args(EventType))
+_RUN_EVENT_TYPES = list(get_args(RunEventType))
 
 START = {
     "wait": Field(
@@ -33,7 +34,7 @@ START = {
     ),
     "webhook_events": Field(
         type="array",
-        items=Field(type="string", enum=_EVENT_TYPES),
+        items=Field(type="string", enum=_RUN_EVENT_TYPES),
         about="Which events to post; default: those that end a run.",
     ),
     "webhook_profile": Field(
@@ -107,6 +108,19 @@ EVENT_STREAM_OPTIONS = {
         pattern=_EVENT_ID,
         about="Begin after this event; for who cannot set the header `Last-Event-ID`.",
     ),
+}
+ENDPOINTS = {
+    "url": Field(type="string", max_length=4096, about="Only endpoints of exactly this URL."),
+    "cursor": Field(type="string", pattern=f"^ep{ID_PATTERN}$", about="Taken from `next`."),
+    "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Endpoints on a page."),
+}
+DELIVERIES = {
+    "endpoint": Field(type="string", max_length=64, about="Only deliveries to this endpoint."),
+    "run": Field(type="string", max_length=64, about="Only deliveries of events of this run or group."),
+    "event": Field(type="string", pattern=_EVENT_ID, about="Only deliveries of this event."),
+    "state": Field(type="string", enum=["pending", "delivered", "failed"], about="Only deliveries in this state."),
+    "cursor": Field(type="string", pattern=f"^dlv{ID_PATTERN}$", about="Taken from `next`."),
+    "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Deliveries on a page."),
 }
 READ = {"wait": START["wait"]}
 

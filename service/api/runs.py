@@ -7,9 +7,10 @@ from litestar import Response, get, post
 from litestar.params import PathParameter
 from msgspec import Struct
 
-from service.api.answers import json_response, run_response
+from service.api.answers import json_response, retry_after, run_response, waited
 from service.api.auth import Caller
 from service.api.bodies import read_input
+from service.api.delivery_views import DeliveryView, delivery_view
 from service.api.deps import CalledBy, Services, Using
 from service.api.node_routes import node_for, preferred_wait_s
 from service.api.parameters import LIST, READ, ParameterCheck
@@ -24,6 +25,7 @@ from service.lifecycle.transitions import abandoned, adopted, canceled
 from service.lifecycle.view import RunView, view
 from service.sealing import CannotOpen, Sealer
 from service.store.base import RunFilter
+from service.store.outbox import DeliveryFilter
 
 RunId = Annotated[str, PathParameter(max_length=64)]
 SMALL_BODY_BYTES = 64 * 1024
@@ -48,6 +50,16 @@ class RunList(Struct, frozen=True, kw_only=True):
 
     data: list[RunView]
     next: str | None
+
+
+class RunDetail(RunView, frozen=True, kw_only=True):
+    """A run, and where its events are.
+
+    Attributes:
+        deliveries: Its events on their way to who waits for them, the newest first; 50 at most.
+    """
+
+    deliveries: list[DeliveryView]
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
@@ -92,10 +104,16 @@ async def list_runs(request: AnyRequest, caller: CalledBy, services: Using) -> R
 
 @get("/v1/runs/{run:str}")
 async def show_run(request: AnyRequest, run: RunId, caller: CalledBy, services: Using) -> Response[bytes]:
-    """Show a run; `wait` holds the answer back until it ends."""
+    """Show a run and what became of its events; `wait` holds the answer back until it ends."""
     wanted = _read_parameters.read(request).get("wait", preferred_wait_s(request) or 0.0)
     found = await own_run(run, caller, services)
-    return await run_response(found, services, min(float(wanted), services.wait_cap_s))
+    found = await waited(found, services, min(float(wanted), services.wait_cap_s))
+    records = await services.store.deliveries(DeliveryFilter(workspace=caller.workspace, run=found.id))
+    shown = view(found, services.clock.now(), services.links.for_answer)
+    detail = RunDetail(
+        **{n: getattr(shown, n) for n in shown.__struct_fields__}, deliveries=[delivery_view(each) for each in records]
+    )
+    return json_response(detail, headers=retry_after(found, services))
 
 
 @get("/v1/runs/{run:str}/timeline")

@@ -3,12 +3,10 @@
 import asyncio
 import base64
 import hashlib
-import ipaddress
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -20,18 +18,20 @@ from service.api.auth import Caller
 from service.api.bodies import is_form, read_input
 from service.api.deps import Services
 from service.api.parameters import START, ParameterCheck
+from service.api.receiver_urls import url_faults
 from service.artifacts.intake import Intake
 from service.definitions.catalog import CompiledNode
 from service.definitions.inputs import media_values, replaced_media
 from service.definitions.media import data_part, shortened
 from service.definitions.schema import Field
 from service.delivery.profiles import STANDARD, guess, profile_of
-from service.errors import AllowanceSpent, BlockedAddress, Conflict, Fault, InvalidInput
+from service.delivery.receivers import target_of
+from service.errors import AllowanceSpent, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
 from service.lifecycle.transitions import queued
 from service.sealing import Sealer
-from service.store.base import Idempotency, Started
+from service.store.starts import Idempotency, Started
 
 AnyRequest = Request[Any, Any, State]
 KEY_PATTERN = r'^(?:"[ !#-~]{1,255}"|[!#-~](?:[ !#-~]{0,253}[!#-~])?)$'
@@ -89,7 +89,8 @@ async def read_start(
         refuse_impossible(mode, services)
     raw = await read_input(request, intake)
     values = _collect(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
-    faults += _webhook_faults(options, services)
+    if url := options.get("webhook_url"):
+        faults += url_faults(url, services.guard, "query:webhook_url")
     key = idempotency_key(request.headers, faults)
     faults += [] if faults else _misplaced(raw, _media(node, values), intake)
     if faults:
@@ -172,25 +173,6 @@ def refuse_impossible(mode: str, services: Services) -> None:
         raise Conflict("This process has no simulated upstream; start it with `halley serve` to use `mode=mock`.")
 
 
-def _webhook_faults(options: Mapping[str, Any], services: Services) -> list[Fault]:
-    """Refuse a webhook URL whose literal address is blocked; names are judged when they are connected to."""
-    url = options.get("webhook_url")
-    if not url:
-        return []
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return [Fault(pointer="query:webhook_url", code="format", message="this is not a URL")]
-    try:
-        services.guard.check(str(ipaddress.ip_address(host)))
-    except ValueError:
-        return []
-    except BlockedAddress as exc:
-        return [Fault(pointer="query:webhook_url", code="blocked_address", message=str(exc))]
-    return []
-
-
 def idempotency_key(headers: Mapping[str, str], faults: list[Fault]) -> str | None:
     """Return the caller's idempotency key, quoted or bare."""
     raw = headers.get("idempotency-key")
@@ -270,7 +252,7 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
     now, node, options = services.clock.now(), start.node, start.options
     provider = node.provider.provider
     mode: Mode = "mock" if start.mode == "mock" else "live"
-    webhook = _webhook(options, services.sealer)
+    webhook = _webhook(options, caller.workspace, services.sealer)
     return Run(
         id=run_id,
         workspace=caller.workspace,
@@ -295,12 +277,13 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
     )
 
 
-def _webhook(options: Mapping[str, Any], sealer: Sealer) -> Webhook | None:
+def _webhook(options: Mapping[str, Any], workspace: str, sealer: Sealer) -> Webhook | None:
     """Return where events go. The URL is sealed from here on: whoever knows it can act as Halley."""
     if "webhook_url" not in options:
         return None
     return Webhook(
         url=sealer.seal(options["webhook_url"]),
+        target=target_of(workspace, options["webhook_url"]),
         events=tuple(options.get("webhook_events") or END_EVENTS),
         profile=options.get("webhook_profile") or guess(options["webhook_url"]).name,
         guessed="webhook_profile" not in options,

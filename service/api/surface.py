@@ -4,7 +4,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.api import artifacts, callbacks, events, files, health, node_routes, relay, runs
+from service.api import artifacts, callbacks, deliveries, endpoints, events, files, health, node_routes, relay, runs
 from service.api.deps import provide_caller, provide_services
 from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
 from service.errors import CallerError, StoreError
@@ -23,6 +23,19 @@ ROUTES = (
     runs.retry_run,
     events.list_events,
     events.stream_events,
+    deliveries.replay_event,
+    endpoints.create_endpoint,
+    endpoints.list_endpoints,
+    endpoints.one_endpoint,
+    endpoints.enable_endpoint,
+    endpoints.disable_endpoint,
+    endpoints.send_test_event,
+    endpoints.show_secrets,
+    endpoints.rotate_secret,
+    endpoints.recover_endpoint,
+    deliveries.list_deliveries,
+    deliveries.show_delivery,
+    deliveries.retry_delivery,
     artifacts.send_artifact,
     files.upload_file,
     files.show_or_delete_file,

@@ -1,24 +1,25 @@
 """Takes events from the outbox to their receivers and writes down what became of each attempt."""
 
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
-
 from service.clock import Clock
+from service.delivery.courier import Address, Courier, Letter, address_of
+from service.delivery.gates import Gates
 from service.delivery.ladder import SoFar, next_delay_s
 from service.delivery.profiles import Profile, profile_of
-from service.delivery.sender import Exchange, Sender
-from service.delivery.signer import signed_headers
+from service.delivery.sender import Exchange
+from service.lifecycle.endpoint import Endpoint, attempted
 from service.lifecycle.run import Entry
 from service.log import Log
-from service.sealing import CannotOpen, Sealer
-from service.store.base import Delivery, DeliveryResult, Store
+from service.store.base import Store
+from service.store.outbox import Delivery, DeliveryResult, DeliveryState
 
-_IN_FLIGHT = 128
 _LEASE_S = 60.0
+_SLOW = ("timeout", "unreachable")
+_NOT_WANTED = Exchange(outcome="gone", reason="The endpoint is deleted or disabled; recover sends what it has missed.")
 
 
 class Dispatcher:
@@ -26,98 +27,126 @@ class Dispatcher:
 
     Args:
         store: The outbox.
-        sender: Makes one exchange.
+        courier: Makes one attempt.
         start: Starts a task that a graceful stop waits for.
         ring: Asks for another pass.
-        secrets_of: Signing secrets of a workspace.
-        sealer: Opens the URLs of receivers.
         count: Counts an attempt by its outcome.
         clock: The time.
         chance: Source of jitter.
         log: Structured log.
     """
 
-    def __init__(  # noqa: PLR0913 - it knows its tools one by one, and no other floor's bundle of them
+    def __init__(
         self,
         store: Store,
-        sender: Sender,
+        courier: Courier,
         *,
         start: Callable[[Coroutine[Any, Any, None]], None],
         ring: Callable[[], None],
-        secrets_of: Callable[[str], Sequence[str]],
-        sealer: Sealer,
         count: Callable[[str], None],
         clock: Clock,
         chance: random.Random,
         log: Log,
     ) -> None:
         self._store = store
-        self._sender = sender
+        self._courier = courier
         self._start = start
         self._ring = ring
-        self._secrets_of = secrets_of
-        self._sealer = sealer
         self._count = count
         self._clock = clock
         self._chance = chance
         self._log = log
-        self._in_flight = 0
+        self._gates = Gates(clock.now)
+
+    def share(self, processes: int) -> None:
+        """Share what endpoints may have with the other processes."""
+        self._gates.share(processes)
 
     async def run_once(self) -> bool:
-        """Lease what is due and start sending it."""
-        free = _IN_FLIGHT - self._in_flight
-        if free <= 0:
-            return False
-        deliveries = await self._store.claim_deliveries(self._clock.now(), free, _LEASE_S)
+        """Lease what is due, as far as there is room for it, and start sending it."""
+        now = self._clock.now()
+        rooms = self._gates.rooms(await self._store.due_targets(now))
+        deliveries = await self._store.claim_deliveries(now, rooms, _LEASE_S)
+        self._gates.taken(rooms, Counter(each.target for each in deliveries))
+        endpoints = await self._endpoints(deliveries)
         for delivery in deliveries:
-            self._in_flight += 1
-            self._start(self._attempt(delivery))
-        return len(deliveries) == free
+            self._gates.begin(delivery.target, delivery.workspace)
+            self._start(self._attempt(delivery, endpoints.get(delivery.endpoint_id or "")))
+        return False
 
-    async def _attempt(self, delivery: Delivery) -> None:
-        profile = profile_of(delivery.profile)
+    async def _endpoints(self, deliveries: list[Delivery]) -> dict[str, Endpoint]:
+        wanted = {each.endpoint_id for each in deliveries if each.endpoint_id is not None}
+        return {each.id: each for each in await self._store.endpoints_by_id(sorted(wanted))}
+
+    async def _attempt(self, delivery: Delivery, endpoint: Endpoint | None) -> None:
+        is_quick = False
         try:
-            exchange = await self._send(delivery, profile)
+            exchange = await self._send(delivery, endpoint)
+            is_quick = exchange.outcome not in _SLOW
         finally:
-            self._in_flight -= 1
-            if self._in_flight == _IN_FLIGHT - 1:
+            if self._gates.end(delivery.target, delivery.workspace, is_quick=is_quick):
                 self._ring()
+        profile = profile_of(delivery.profile if endpoint is None else endpoint.profile)
         result = self._result(delivery, profile, exchange)
         await self._store.finish_delivery(delivery, result)
         self._count(exchange.outcome)
         self._log.info("delivery.attempt", event_id=delivery.event_id, **result.entry.detail)
+        if endpoint is not None and exchange is not _NOT_WANTED:
+            await self._note(endpoint, exchange)
 
-    async def _send(self, delivery: Delivery, profile: Profile) -> Exchange:
-        try:
-            url = self._sealer.open(delivery.url)
-        except CannotOpen as exc:  # the right key may be there after the next start
-            self._log.error("delivery.sealed", event_id=delivery.event_id, error=str(exc))
-            return Exchange(outcome="failed", reason=f"The webhook URL cannot be read: {exc}.")
-        moment = datetime.fromtimestamp(self._clock.wall(), UTC)
-        secrets = self._secrets_of(delivery.workspace)
-        body = _body(delivery, profile)
-        headers = signed_headers(secrets, delivery.event_id, moment, body) | _tags(delivery, profile)
-        return await self._sender.send(url, body, headers, method=delivery.method, profile=profile)
+    async def _send(self, delivery: Delivery, endpoint: Endpoint | None) -> Exchange:
+        if delivery.endpoint_id is None:
+            address = _address_of(delivery)
+        elif endpoint is not None and endpoint.is_open(self._clock.now()):
+            address = address_of(endpoint, self._clock.now())
+        else:
+            return _NOT_WANTED
+        letter = Letter(
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            told_of=delivery.run_id,
+            workspace=delivery.workspace,
+            body=delivery.body,
+        )
+        return await self._courier.send(letter, address)
+
+    async def _note(self, endpoint: Endpoint, exchange: Exchange) -> None:
+        """Let the endpoint know how the attempt ended, if that is news to it."""
+
+        def ended(current: Endpoint) -> Any:
+            return attempted(
+                current,
+                self._clock.now(),
+                is_delivered=exchange.outcome == "delivered",
+                is_gone=exchange.outcome == "gone",
+            )
+
+        if ended(endpoint) is None:
+            return
+        change = await self._store.change_endpoint(endpoint.id, ended)
+        if change is not None and change.events:
+            self._log.warning("endpoint.disabled", endpoint=endpoint.id, reason=change.endpoint.disabled_reason)
+            self._ring()
 
     def _result(self, delivery: Delivery, profile: Profile, exchange: Exchange) -> DeliveryResult:
         now, attempts = self._clock.now(), delivery.attempts + 1
         delay_s = self._delay_s(delivery, profile, exchange, now)
         detail = {
+            "delivery": delivery.id,
+            **({} if delivery.endpoint_id is None else {"endpoint": delivery.endpoint_id}),
             "type": delivery.event_type,
             "profile": profile.name,
             "attempt": attempts,
-            "outcome": exchange.outcome,
-            "status": exchange.status,
-            "latency_ms": round(exchange.latency_ms, 1),
-            "reason": exchange.reason,
-            "answer": exchange.answer[:200],
+            **attempt_detail(exchange),
             "again_in_s": None if delay_s is None else round(delay_s, 1),
         }
-        state = "delivered" if exchange.outcome == "delivered" else "failed" if delay_s is None else "pending"
+        undelivered: DeliveryState = "failed" if delay_s is None else "pending"
         return DeliveryResult(
-            state=state,  # type: ignore[arg-type]
+            state="delivered" if exchange.outcome == "delivered" else undelivered,
             attempts=attempts,
             due_at=None if delay_s is None else now + delay_s,
+            outcome=exchange.outcome,
+            status=exchange.status,
             entry=Entry(at=now, kind="delivery", detail=detail),
         )
 
@@ -139,22 +168,17 @@ class Dispatcher:
         )
 
 
-class _Envelope(msgspec.Struct):
-    data: msgspec.Raw
+def attempt_detail(exchange: Exchange) -> dict[str, Any]:
+    """Return what people are told of an attempt."""
+    return {
+        "outcome": exchange.outcome,
+        "status": exchange.status,
+        "latency_ms": round(exchange.latency_ms, 1),
+        "reason": exchange.reason,
+        "answer": exchange.answer[:200],
+    }
 
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
-
-
-def _body(delivery: Delivery, profile: Profile) -> bytes:
-    """Return what is sent of an event; the run in it goes out as it was written."""
-    if delivery.method == "GET":
-        return b""
-    return bytes(_decode_envelope(delivery.body).data) if profile.body == "run" else delivery.body
-
-
-def _tags(delivery: Delivery, profile: Profile) -> dict[str, str]:
-    """Return what the event would have said, where it does not go out."""
-    if delivery.method == "POST" and profile.body == "event":
-        return {}
-    return {"Halley-Event": delivery.event_type, "Halley-Run": delivery.run_id}
+def _address_of(delivery: Delivery) -> Address:
+    profile = profile_of(delivery.profile)
+    return Address(url=delivery.url, profile=profile, method=delivery.method, envelope=profile.envelope)

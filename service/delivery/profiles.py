@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from service.delivery.ladder import RESUME, SUBSCRIPTION, Ladder
+from service.lifecycle.endpoint import Envelope
 
 Meaning = Literal["delivered", "gone", "not_ready", "throttled", "failed"]
 
@@ -37,7 +38,7 @@ class Profile(Struct, frozen=True, kw_only=True):
         name: What users write as `webhook_profile`.
         meant_for: The receiver, for people.
         ladder: When it is tried again.
-        body: The whole event, or only the run in it.
+        envelope: What is sent of an event, where an endpoint does not say it.
         gone: Statuses after which nothing is sent again.
         gone_words: Statuses that are final only when the answer holds these words.
         not_ready: Statuses of a receiver that will take the event in a while.
@@ -50,7 +51,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     name: str
     meant_for: str
     ladder: Ladder = SUBSCRIPTION
-    body: Literal["event", "run"] = "event"
+    envelope: Envelope = "halley"
     gone: frozenset[int] = _GONE
     gone_words: Mapping[int, str] = {}
     not_ready: frozenset[int] = frozenset()
@@ -133,7 +134,7 @@ _TABLE = (
             Place(host=r"(?:.+\.)?powerautomate\.com", path="(?:/.*)?/workflows/.+/triggers/.+"),
         ),
     ),
-    Profile(name="plain", meant_for="receivers that want the run alone as the body", body="run"),
+    Profile(name="plain", meant_for="receivers that want the run alone as the body", envelope="run"),
 )
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
 STANDARD = PROFILES["standard"]

@@ -7,6 +7,7 @@ try again, and what to do with an endpoint that is gone, is decided elsewhere.
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ CONNECTIONS_PER_HOST = 64
 KEEPALIVE_S = 4
 
 DNS_CACHE_S = 10
+
+_MINUTE_S = 60
 
 _PARTS = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?]*)(?P<target>.*)", re.IGNORECASE | re.DOTALL)
 _NEVER_SENT = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
@@ -77,6 +80,20 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float = 0.0
     answer: str = ""
     retry_after_s: float | None = None
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """What a receiver said when it was asked whether it wants CloudEvents.
+
+    Attributes:
+        allowed: Whether it agrees; every delivery then carries `WebHook-Request-Origin`.
+        reason: One sentence for a person.
+        rate_per_s: How many deliveries it takes in a second, None when it named no limit.
+    """
+
+    allowed: bool
+    reason: str
+    rate_per_s: float | None = None
 
 
 class Sender:
@@ -145,8 +162,28 @@ class Sender:
             exchange = Exchange(outcome=outcome, reason=reason)
         return msgspec.structs.replace(exchange, latency_ms=(time.perf_counter() - begun) * 1000)
 
+    async def handshake(self, url: str, origin: str, *, rate_per_s: float | None = None) -> Handshake:
+        """Ask a receiver for permission by the rules of CloudEvents; failures are refusals, not exceptions.
+
+        Only the headers of its answer count, whatever the status: a server that answers OPTIONS for other reasons has
+        not agreed to anything. Permission that comes later by `WebHook-Request-Callback` is not asked for.
+
+        Args:
+            url: Where deliveries will go.
+            origin: DNS name of this sender.
+            rate_per_s: Deliveries per second that are asked for.
+        """
+        asked = {"WebHook-Request-Origin": origin}
+        if rate_per_s is not None:
+            asked["WebHook-Request-Rate"] = str(max(1, math.ceil(rate_per_s * _MINUTE_S)))
+        try:
+            response, _ = await self._exchange("OPTIONS", request_url(url), b"", asked)
+        except (UrlError, aiohttp.ClientError, OSError, ValueError) as error:
+            return Handshake(allowed=False, reason=self._explain(error)[1])
+        return _permission(response, origin)
+
     async def _exchange(
-        self, method: WebhookMethod, url: URL, body: bytes, headers: Mapping[str, str]
+        self, method: WebhookMethod | Literal["OPTIONS"], url: URL, body: bytes, headers: Mapping[str, str]
     ) -> tuple[aiohttp.ClientResponse, str]:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         async with asyncio.timeout_at(deadline):
@@ -225,6 +262,27 @@ def _origin(scheme: str, authority: str) -> URL:
     if not origin.raw_host:
         raise UrlError("The URL has no host.")
     return origin
+
+
+def _permission(response: aiohttp.ClientResponse, origin: str) -> Handshake:
+    allowed = response.headers.get("WebHook-Allowed-Origin", "").strip()
+    if response.status // 100 == 3:  # noqa: PLR2004 - 3xx
+        return Handshake(
+            allowed=False,
+            reason=f"The receiver answered {response.status}: redirects are not followed, give the final URL.",
+        )
+    if not allowed:
+        return Handshake(
+            allowed=False, reason=f"The receiver answered {response.status} without WebHook-Allowed-Origin."
+        )
+    if allowed != "*" and allowed.lower() != origin.lower():
+        return Handshake(allowed=False, reason="The receiver allows another origin than this one.")
+    rate = re.fullmatch("[1-9][0-9]{0,8}", response.headers.get("WebHook-Allowed-Rate", "").strip())
+    return Handshake(
+        allowed=True,
+        reason="The receiver agreed.",
+        rate_per_s=int(rate[0]) / _MINUTE_S if rate else None,
+    )
 
 
 async def _read_answer(response: aiohttp.ClientResponse, deadline: float) -> str:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from service.definitions.schema import ErrorCode
 from service.lifecycle.states import FINAL, RunState
 
-EventType = Literal[
+RunEventType = Literal[
     "run.queued",
     "run.running",
     "run.progressed",
@@ -21,12 +21,13 @@ EventType = Literal[
     "run.submit_unknown",
     "run.recovered",
 ]
+EventType = Literal[RunEventType, "group.completed", "endpoint.disabled"]
 Mode = Literal["live", "mock"]
 WebhookMethod = Literal["POST", "GET"]
 Billed = Literal["yes", "no", "unknown"]
 Phase = Literal["submit", "generate", "collect", "deadline"]
 
-END_EVENTS: tuple[EventType, ...] = (
+END_EVENTS: tuple[RunEventType, ...] = (
     "run.succeeded",
     "run.failed",
     "run.canceled",
@@ -98,6 +99,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
     Attributes:
         url: An opaque URL; sealed, since whoever knows it can act as Halley (see `sealing`).
+        target: Names the receiver without telling who it is: what goes to the same one shares its limits.
         events: The types that are wanted.
         profile: How its answers are understood; the profiles stand in `delivery`.
         guessed: Nobody named the profile: the URL looked like it.
@@ -105,6 +107,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     """
 
     url: str
+    target: str = ""
     events: tuple[EventType, ...] = END_EVENTS
     profile: str = "standard"
     guessed: bool = False

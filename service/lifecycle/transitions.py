@@ -92,12 +92,14 @@ class Following(Struct, frozen=True, kw_only=True):
         expects_callback: Upstream was given a callback URL, so looks are fewer.
         needs_result: A success without a result is not believed at once.
         jitter: 0 to 1, drawn anew for each fact.
+        tells_progress: Somebody besides the run's webhook wants to hear of every step of its progress.
     """
 
     pace: CompiledPace
     expects_callback: bool
     needs_result: bool
     jitter: float
+    tells_progress: bool = False
 
 
 def is_held(run: Run, claimed: Run) -> bool:
@@ -201,17 +203,17 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
         return _failed(looked, error, now, phase="generate", billed="unknown", status=None)
     if reading.state == "canceled":
         return _ended(looked, "canceled", now, _error("canceled", "canceled at upstream", "generate", "unknown"))
-    return _parked(looked, reading, now) if reading.awaits_input else _still_open(looked, reading, now, following)
+    go_on = _parked if reading.awaits_input else _still_open
+    return go_on(looked, reading, now, following)
 
 
-def _parked(run: Run, reading: Reading, now: float) -> Change:
+def _parked(run: Run, reading: Reading, now: float, following: Following) -> Change:
     """Stop looking at a task that waits for the user; the node that goes on with it has it looked at again."""
     parked = _replace(
         run, awaits_input=True, data=seen_data(reading), due_at=None, hinted=False, progress=reading.progress
     )
     entry = Entry(at=now, kind="poll", detail={"status": reading.raw_status, "note": "the task waits for input"})
-    wanted = run.webhook is not None and "run.progressed" in run.webhook.events and not run.awaits_input
-    if not wanted:
+    if run.awaits_input or not _progress_wanted(run, following):
         return Change(run=parked, entries=(entry,))
     told = _replace(parked, sequence=run.sequence + 1, progressed_at=now)
     return Change(run=told, events=("run.progressed",), entries=(entry,))
@@ -236,14 +238,17 @@ def _still_open(run: Run, reading: Reading, now: float, following: Following) ->
     if not reading.known_status:
         detail["note"] = "unknown upstream status; the run goes on"
     entry = Entry(at=now, kind="poll", detail=detail)
-    return _with_progress_event(run, again, now, entry)
+    return _with_progress_event(run, again, now, entry, following)
 
 
-def _with_progress_event(before: Run, run: Run, now: float, entry: Entry) -> Change:
-    wanted = run.webhook is not None and "run.progressed" in run.webhook.events
+def _progress_wanted(run: Run, following: Following) -> bool:
+    return following.tells_progress or (run.webhook is not None and "run.progressed" in run.webhook.events)
+
+
+def _with_progress_event(before: Run, run: Run, now: float, entry: Entry, following: Following) -> Change:
     moved = run.progress != before.progress
     rested = now - (run.progressed_at or 0.0) >= _PROGRESS_EVENT_S
-    if not (wanted and moved and rested):
+    if not (moved and rested and _progress_wanted(run, following)):
         return Change(run=run, entries=(entry,))
     told = _replace(run, sequence=run.sequence + 1, progressed_at=now)
     return Change(run=told, events=("run.progressed",), entries=(entry,))

@@ -9,51 +9,16 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from service.lifecycle.run import Change, Entry, Run, WebhookMethod
+from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
+from service.store.groups import Groups
+from service.store.outbox import Outbox
+from service.store.starts import Allowance, Idempotency, Started
+from service.store.subscriptions import Subscriptions
 
 Decide = Callable[[Run], Change | None]
 Listener = Callable[[Change], None]
 KeyScope = Literal["read", "run", "admin"]
-
-
-class Idempotency(Struct, frozen=True, kw_only=True):
-    """What makes a repeated start the same start.
-
-    Attributes:
-        scope: API key that sent it.
-        key: The caller's key.
-        fingerprint: Hash of the request.
-        kept_s: For how long an earlier start with the key counts.
-    """
-
-    scope: str
-    key: str
-    fingerprint: str
-    kept_s: float = 7 * 86400.0
-
-
-class Allowance(Struct, frozen=True, kw_only=True):
-    """How many runs an API key may start in a day (UTC)."""
-
-    key_id: str
-    runs_per_day: int
-
-
-class Started(Struct, frozen=True, kw_only=True):
-    """Outcome of a start.
-
-    Attributes:
-        run: The run: the new one, or the one that had been there before.
-        replayed: It had been there before, started by the same request.
-        key_reused: The idempotency key belongs to another request; `run` is that one's.
-        over_allowance: The API key has started all the runs that it may start today; nothing was kept.
-    """
-
-    run: Run
-    replayed: bool = False
-    key_reused: bool = False
-    over_allowance: bool = False
 
 
 class RunFilter(Struct, frozen=True, kw_only=True):
@@ -107,41 +72,6 @@ class KeptEvent(Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
-    """An event on its way to one URL, claimed for one attempt.
-
-    Attributes:
-        leased_until: When the claim ends.
-        profile: How the receiver's answers are understood.
-        method: How the receiver is called.
-        first_at: When the first attempt was begun.
-        until: The run's deadline; None for those that were written before it was kept.
-    """
-
-    id: str
-    event_id: str
-    event_type: str
-    run_id: str
-    workspace: str
-    url: str
-    attempts: int
-    body: bytes
-    leased_until: float
-    profile: str
-    method: WebhookMethod
-    first_at: float
-    until: float | None
-
-
-class DeliveryResult(Struct, frozen=True, kw_only=True):
-    """What became of a delivery attempt."""
-
-    state: Literal["pending", "delivered", "failed"]
-    attempts: int
-    due_at: float | None
-    entry: Entry
-
-
 class KeyRecord(Struct, frozen=True, kw_only=True):
     """An API key, without the key.
 
@@ -192,7 +122,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     expires_at: float
 
 
-class Store(Protocol):
+class Store(Outbox, Subscriptions, Groups, Protocol):
     """Everything that is kept."""
 
     async def open(self) -> None:
@@ -310,12 +240,6 @@ class Store(Protocol):
         Returns:
             How many submissions were settled.
         """
-
-    async def claim_deliveries(self, now: float, limit: int, lease_s: float) -> list[Delivery]:
-        """Lease due deliveries for one attempt each."""
-
-    async def finish_delivery(self, delivery: Delivery, result: DeliveryResult) -> None:
-        """Write what became of an attempt, unless another has been begun meanwhile; what was delivered stays so."""
 
     async def add_key(self, record: KeyRecord, key_hash: str) -> bool:
         """Keep an API key's hash; False when the name is taken."""

@@ -20,7 +20,21 @@ from service.settings import Secret
 from service.store.engine import Plan, Unit
 from service.store.postgres_schema import agree, bring_up_to_date
 from service.store.queries import load_queries, numbered
-from service.store.rows import CallbackRow, DeliveryRow, EntryRow, EventRow, FinishRow, Insert, Row, Update, Writes
+from service.store.rows import (
+    CallbackRow,
+    DeliveryRow,
+    EndpointRow,
+    EntryRow,
+    EventRow,
+    FanRow,
+    FinishRow,
+    GroupRow,
+    Insert,
+    NewsRow,
+    Row,
+    Update,
+    Writes,
+)
 
 T = TypeVar("T")
 
@@ -264,7 +278,7 @@ class _Waiting(Generic[T]):
     def settle(self, plan: Plan[T], done: set[str]) -> bool:
         """Tell the result if everything was written; returns whether there is nothing left to do."""
         self._rounds += 1
-        if plan.writes.run_ids() <= done:
+        if plan.writes.changed_ids() <= done:
             if not self.future.done():
                 self.future.set_result(plan.result)
             return True
@@ -295,11 +309,16 @@ def _columns(writes: Writes) -> dict[str, Any]:
     tables = (
         _Table("u", Update._fields, writes.updates),
         _Table("i", Insert._fields, writes.inserts),
+        _Table("n", GroupRow._fields, writes.new_groups),
+        _Table("g", GroupRow._fields, writes.groups),
+        _Table("p", EndpointRow._fields, writes.endpoints),
         _Table("e", EventRow._fields, writes.events),
+        _Table("x", FanRow._fields, writes.fans),
         _Table("d", DeliveryRow._fields, writes.deliveries),
         _Table("f", FinishRow._fields, writes.finishes),
         _Table("t", EntryRow._fields, writes.entries),
         _Table("c", CallbackRow._fields, writes.callbacks),
+        _Table("w", NewsRow._fields, writes.news),
     )
     columns: dict[str, Any] = {
         f"{table.prefix}_{name}": [row[place] for row in table.rows]
@@ -307,7 +326,7 @@ def _columns(writes: Writes) -> dict[str, Any]:
         for place, name in enumerate(table.names)
     }
     # What is told of a run that does not change itself is kept in any case.
-    changing = writes.run_ids()
+    changing = writes.changed_ids()
     told = {row.run_id for row in writes.callbacks} | {row.run_id for row in writes.entries}
     columns["always"] = sorted(told - changing)
     return columns

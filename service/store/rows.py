@@ -10,22 +10,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from service.ids import new_id
+from service.lifecycle.endpoint import EVERYWHERE, Endpoint, EndpointChange
+from service.lifecycle.group import Group, GroupChange
 from service.lifecycle.run import Change, Entry, Run, Webhook
 from service.lifecycle.states import FINAL
-from service.lifecycle.view import Sign, events_of
-from service.store.base import (
-    Allowance,
-    Delivery,
-    EventFilter,
-    FileRecord,
-    Idempotency,
-    KeptEvent,
-    KeyRecord,
-    Place,
-)
+from service.lifecycle.view import AnyEventView, Sign, endpoint_event, events_of, group_event
+from service.store.base import EventFilter, FileRecord, KeptEvent, KeyRecord, Place
+from service.store.outbox import Delivery
+from service.store.starts import Allowance, Idempotency
 
 _encode = msgspec.json.Encoder().encode
 _decode_run = msgspec.json.Decoder(Run).decode
+_decode_endpoint = msgspec.json.Decoder(Endpoint).decode
+_decode_group = msgspec.json.Decoder(Group).decode
 decode_any = msgspec.json.Decoder().decode
 
 Row = tuple[Any, ...]
@@ -44,7 +41,10 @@ class Update(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """A new run with its input, the idempotency key that it takes and the allowance that it counts against."""
+    """A new run with its input, the idempotency key that it takes and the allowance that it counts against.
+
+    `leader` is the run without which it is not inserted: its own id, or that of the first run of a group.
+    """
 
     id: str
     workspace: str
@@ -68,10 +68,11 @@ class Insert(NamedTuple):
     key_id: str | None
     day: str | None
     runs_per_day: int | None
+    leader: str
 
 
 class EventRow(NamedTuple):
-    """An event in the outbox."""
+    """An event in the outbox; `run_id` names what it tells of: a run, a group or an endpoint."""
 
     id: str
     workspace: str
@@ -82,6 +83,19 @@ class EventRow(NamedTuple):
     body: bytes
 
 
+class FanRow(NamedTuple):
+    """An event and what endpoints are matched by: each that wants it gets a delivery."""
+
+    event_id: str
+    run_id: str
+    workspace: str
+    type: str
+    node: str | None
+    reference: str | None
+    group_id: str | None
+    at: float
+
+
 class DeliveryRow(NamedTuple):
     """An event on its way to one URL."""
 
@@ -90,6 +104,7 @@ class DeliveryRow(NamedTuple):
     run_id: str
     workspace: str
     url: str
+    target: str
     due_at: float
     profile: str
     method: str
@@ -104,6 +119,9 @@ class FinishRow(NamedTuple):
     state: str
     attempts: int
     due_at: float | None
+    outcome: str
+    status: int | None
+    attempted_at: float
 
 
 class EntryRow(NamedTuple):
@@ -113,6 +131,49 @@ class EntryRow(NamedTuple):
     at: float
     kind: str
     detail: str
+    delivery_id: str | None = None
+
+
+class EndpointRow(NamedTuple):
+    """An endpoint after a change; `version` is the one that the decision was made on."""
+
+    id: str
+    version: int
+    url_hash: str
+    identity: str
+    state: str
+    types: str
+    nodes: str
+    reference_prefix: str | None
+    group_key: str | None
+    expires_at: float | None
+    due_at: float | None
+    concurrency: int | None
+    rate_per_s: float | None
+    doc: str
+
+
+class GroupRow(NamedTuple):
+    """A group, new or after a change.
+
+    `version` is the one that the decision was made on; `leader` is the run without which a new one is not inserted.
+    """
+
+    id: str
+    version: int
+    workspace: str
+    group_key: str
+    state: str
+    due_at: float | None
+    doc: str
+    leader: str | None = None
+
+
+class NewsRow(NamedTuple):
+    """A run of a group has ended, so somebody must look at the group."""
+
+    workspace: str
+    group_key: str
 
 
 class CallbackRow(NamedTuple):
@@ -129,53 +190,77 @@ class Writes:
     def __init__(self) -> None:
         self.updates: list[Update] = []
         self.inserts: list[Insert] = []
+        self.endpoints: list[EndpointRow] = []
+        self.new_groups: list[GroupRow] = []
+        self.groups: list[GroupRow] = []
         self.events: list[EventRow] = []
+        self.fans: list[FanRow] = []
         self.deliveries: list[DeliveryRow] = []
         self.finishes: list[FinishRow] = []
         self.entries: list[EntryRow] = []
         self.callbacks: list[CallbackRow] = []
+        self.news: list[NewsRow] = []
 
     def __bool__(self) -> bool:
-        return bool(self.updates or self.inserts or self.callbacks or self.finishes)
+        return any(vars(self).values())
 
-    def run_ids(self) -> set[str]:
-        """Return the runs that are inserted or changed."""
-        return {row.id for row in self.updates} | {row.id for row in self.inserts}
+    def changed_ids(self) -> set[str]:
+        """Return the runs, endpoints and groups that are inserted or changed."""
+        runs = {row.id for row in self.updates} | {row.id for row in self.inserts}
+        return runs | {row.id for row in self.endpoints} | {row.id for row in (*self.new_groups, *self.groups)}
 
     def add(self, other: "Writes") -> None:
-        """Take in what belongs to other runs."""
-        self.updates += other.updates
-        self.inserts += other.inserts
-        self.events += other.events
-        self.deliveries += other.deliveries
-        self.finishes += other.finishes
-        self.entries += other.entries
-        self.callbacks += other.callbacks
+        """Take in what belongs to others."""
+        for name, rows in vars(other).items():
+            vars(self)[name] += rows
 
     def tell(self, change: Change, now: float, sign: Sign | None) -> None:
-        """Add what is told of a change: its events, their deliveries, its timeline."""
+        """Add what is told of a change of a run: its events, their deliveries, its timeline."""
         run = change.run
         for event in events_of(change, now, sign):
-            self.events.append(
-                EventRow(event.id, run.workspace, run.id, event.sequence, event.type, now, _encode(event))
+            self._tell(event, run.workspace, run.id, now, webhook=run.webhook, until=run.deadline_at)
+            self.fans.append(
+                FanRow(event.id, run.id, run.workspace, event.type, run.node, run.reference, run.group, now)
             )
-            if run.webhook is not None and event.type in run.webhook.events:
-                self.deliveries.append(_delivery(run, run.webhook, event.id, now))
         self.entries += entry_rows(run.id, change.entries)
+        if run.is_final and run.group is not None:
+            self.news.append(NewsRow(run.workspace, run.group))
 
+    def tell_group(self, change: GroupChange, now: float, sign: Sign | None) -> None:
+        """Add what is told of a change of a group."""
+        group, event = change.group, group_event(change, now, sign)
+        if event is not None:
+            self._tell(event, group.workspace, group.id, now, webhook=group.webhook, until=group.deadline_at)
+            self.fans.append(
+                FanRow(event.id, group.id, group.workspace, event.type, None, group.reference, group.key, now)
+            )
 
-def _delivery(run: Run, webhook: Webhook, event_id: str, now: float) -> DeliveryRow:
-    return DeliveryRow(
-        id=new_id("dlv", now),
-        event_id=event_id,
-        run_id=run.id,
-        workspace=run.workspace,
-        url=webhook.url,
-        due_at=now,
-        profile=webhook.profile,
-        method=webhook.method,
-        until=run.deadline_at,
-    )
+    def tell_endpoint(self, change: EndpointChange, now: float) -> None:
+        """Add what is told of a change of an endpoint."""
+        endpoint, event = change.endpoint, endpoint_event(change, now)
+        if event is not None and endpoint.workspace != EVERYWHERE:
+            self._tell(event, endpoint.workspace, endpoint.id, now, webhook=None, until=now)
+            self.fans.append(FanRow(event.id, endpoint.id, endpoint.workspace, event.type, None, None, None, now))
+
+    def _tell(
+        self, event: AnyEventView, workspace: str, told_of: str, now: float, *, webhook: Webhook | None, until: float
+    ) -> None:
+        self.events.append(EventRow(event.id, workspace, told_of, event.sequence, event.type, now, _encode(event)))
+        if webhook is not None and event.type in webhook.events:
+            self.deliveries.append(
+                DeliveryRow(
+                    id=new_id("dlv", now),
+                    event_id=event.id,
+                    run_id=told_of,
+                    workspace=workspace,
+                    url=webhook.url,
+                    target=webhook.target,
+                    due_at=now,
+                    profile=webhook.profile,
+                    method=webhook.method,
+                    until=until,
+                )
+            )
 
 
 def update(run: Run, version: int, owner: str) -> Update:
@@ -199,6 +284,7 @@ def insert(
     *,
     owner: str,
     now: float,
+    leader: str | None = None,
 ) -> Insert:
     """Return the row of a new run, which the process that took it in may submit first."""
     return Insert(
@@ -224,6 +310,7 @@ def insert(
         key_id=allowance.key_id if allowance else None,
         day=day_of(now) if allowance else None,
         runs_per_day=allowance.runs_per_day if allowance else None,
+        leader=leader or run.id,
     )
 
 
@@ -236,9 +323,15 @@ def _open_deadline(run: Run) -> float | None:
     return None if run.state in FINAL else run.deadline_at
 
 
-def entry_rows(run_id: str, entries: Iterable[Entry]) -> list[EntryRow]:
-    """Return the rows of timeline entries."""
-    return [EntryRow(run_id, entry.at, entry.kind, _encode(entry.detail).decode()) for entry in entries]
+def entry_rows(run_id: str, entries: Iterable[Entry], delivery_id: str | None = None) -> list[EntryRow]:
+    """Return the rows of timeline entries; those of a delivery's attempts are found by it as well."""
+    return [EntryRow(run_id, entry.at, entry.kind, _encode(entry.detail).decode(), delivery_id) for entry in entries]
+
+
+def entry_of(row: Row) -> Entry:
+    """Return a line of a timeline."""
+    at, kind, detail = row
+    return Entry(at=at, kind=kind, detail=decode_any(detail))
 
 
 def run_of(doc: str | bytes, due_at: float | None) -> Run:
@@ -246,9 +339,51 @@ def run_of(doc: str | bytes, due_at: float | None) -> Run:
     return msgspec.structs.replace(_decode_run(doc), due_at=due_at)
 
 
+def endpoint_row(endpoint: Endpoint, version: int) -> EndpointRow:
+    """Return the row of an endpoint."""
+    return EndpointRow(
+        id=endpoint.id,
+        version=version,
+        url_hash=endpoint.url_hash,
+        identity=endpoint.identity,
+        state=endpoint.state,
+        types=_encode(endpoint.types).decode(),
+        nodes=_encode([like(pattern) for pattern in endpoint.nodes]).decode(),
+        reference_prefix=endpoint.reference_prefix,
+        group_key=endpoint.group,
+        expires_at=endpoint.expires_at,
+        due_at=endpoint.due_at,
+        concurrency=endpoint.concurrency,
+        rate_per_s=endpoint.rate_per_s,
+        doc=_encode(endpoint).decode(),
+    )
+
+
+def group_row(group: Group, version: int, leader: str | None = None) -> GroupRow:
+    """Return the row of a group."""
+    doc = _encode(group).decode()
+    return GroupRow(group.id, version, group.workspace, group.key, group.state, group.due_at, doc, leader)
+
+
+def like(pattern: str) -> str:
+    """Write a pattern of nodes as SQL knows it."""
+    return pattern.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("*", "%")
+
+
+def endpoint_of(doc: str | bytes) -> Endpoint:
+    """Return the endpoint of a row."""
+    return _decode_endpoint(doc)
+
+
+def group_of(doc: str | bytes) -> Group:
+    """Return the group of a row."""
+    return _decode_group(doc)
+
+
 def delivery_of(row: Row, leased_until: float) -> Delivery:
     """Return a claimed delivery."""
-    ident, event_id, run_id, workspace, url, attempts, profile, method, first_at, until, event_type, body = row
+    ident, event_id, run_id, workspace, url, endpoint_id, target, attempts, *told = row
+    profile, method, first_at, until, event_type, body = told
     return Delivery(
         id=ident,
         event_id=event_id,
@@ -256,6 +391,8 @@ def delivery_of(row: Row, leased_until: float) -> Delivery:
         run_id=run_id,
         workspace=workspace,
         url=url,
+        endpoint_id=endpoint_id,
+        target=target,
         attempts=attempts,
         body=body,
         leased_until=leased_until,
@@ -268,7 +405,7 @@ def delivery_of(row: Row, leased_until: float) -> Delivery:
 
 def event_values(wanted: EventFilter, place: Place, limit: int) -> dict[str, Any]:
     """Return the values of a statement that lists events; a node's `*` becomes what SQL knows."""
-    pattern = None if wanted.node is None else wanted.node.replace("_", r"\_").replace("*", "%")
+    pattern = None if wanted.node is None else like(wanted.node)
     return {
         "workspace": wanted.workspace,
         "types": list(wanted.types),

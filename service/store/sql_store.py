@@ -10,44 +10,35 @@ import msgspec
 
 from service.clock import Clock
 from service.ids import made_at, new_id
+from service.lifecycle.group import Group
 from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
 from service.lifecycle.view import Sign
-from service.store.base import (
-    Allowance,
-    Decide,
-    Delivery,
-    DeliveryResult,
-    EventFilter,
-    FileRecord,
-    Idempotency,
-    KeptEvent,
-    KeyRecord,
-    Listener,
-    Place,
-    RunFilter,
-    Started,
-)
+from service.store.base import Decide, EventFilter, FileRecord, KeptEvent, KeyRecord, Listener, Place, RunFilter
 from service.store.engine import Engine, Plan, Unit
+from service.store.groups import Member
 from service.store.queries import STRAY
 from service.store.rows import (
     CallbackRow,
-    FinishRow,
     Row,
     Writes,
     day_of,
     decode_any,
-    delivery_of,
-    entry_rows,
+    entry_of,
     event_of,
     event_values,
     file_of,
+    group_row,
     insert,
     key_of,
     key_values,
     run_of,
     update,
 )
+from service.store.sql_groups import SqlGroups
+from service.store.sql_outbox import SqlOutbox
+from service.store.sql_subscriptions import SqlSubscriptions
+from service.store.starts import Allowance, Idempotency, Started
 
 _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
@@ -57,7 +48,7 @@ _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
 _OF_A_RUN = ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")
 
 
-class SqlStore:
+class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups):
     """A `Store` over an engine.
 
     Args:
@@ -185,7 +176,7 @@ class SqlStore:
     async def timeline(self, run_id: str) -> list[Entry]:
         """Return a run's timeline, oldest first."""
         rows = await self._engine.read("timeline_list", run_id=run_id, limit=_TIMELINE_LIMIT)
-        return [Entry(at=at, kind=kind, detail=decode_any(detail)) for at, kind, detail in rows]
+        return [entry_of(row) for row in rows]
 
     async def open_runs(self) -> dict[str, int]:
         """Count the runs that have not ended, by state."""
@@ -213,21 +204,29 @@ class SqlStore:
         allowance: Allowance | None = None,
     ) -> Started:
         """Write a new run, unless its idempotency key has one already or its API key may start no more today."""
-        now = self._clock.now()
+        return await self._start((Member(change, full_input),), None, key, allowance)
+
+    async def start_group(
+        self, group: Group, members: Sequence[Member], key: Idempotency | None, allowance: Allowance | None
+    ) -> Started:
+        """Write a group and its runs, all or nothing; the runs give its id as their group."""
+        return await self._start(members, group, key, allowance)
+
+    async def _start(
+        self, members: Sequence[Member], group: Group | None, key: Idempotency | None, allowance: Allowance | None
+    ) -> Started:
+        now, first = self._clock.now(), members[0].change.run
 
         def plan(rows: Sequence[Row]) -> Plan[Started]:
             for fingerprint, doc, due_at, started_today in rows:
                 if key is not None and doc is not None:
                     is_same = fingerprint == key.fingerprint
                     return Plan(Writes(), Started(run=run_of(doc, due_at), replayed=is_same, key_reused=not is_same))
-                if allowance is not None and (started_today or 0) >= allowance.runs_per_day:
-                    return Plan(Writes(), Started(run=change.run, over_allowance=True))
-            writes = Writes()
-            writes.inserts.append(insert(change.run, full_input, key, allowance, owner=self._owner, now=now))
-            writes.tell(change, now, self._sign)
-            return Plan(writes, Started(run=change.run))
+                if allowance is not None and (started_today or 0) + len(members) > allowance.runs_per_day:
+                    return Plan(Writes(), Started(run=first, over_allowance=True))
+            return Plan(self._starting(members, group, key, allowance, now), Started(run=first))
 
-        touches = {f"run {change.run.id}"}
+        touches = {f"run {first.id}"}
         touches |= {f"key {key.scope} {key.key}"} if key else set()
         touches |= {f"day {allowance.key_id}"} if allowance else set()
         started = await self._engine.settle(
@@ -238,9 +237,29 @@ class SqlStore:
                 plan=plan,
             )
         )
-        if started.run is change.run and not started.over_allowance:
-            self._announce([change])
+        if started.run is first and not started.over_allowance:
+            self._announce(member.change for member in members)
         return started
+
+    def _starting(
+        self,
+        members: Sequence[Member],
+        group: Group | None,
+        key: Idempotency | None,
+        allowance: Allowance | None,
+        now: float,
+    ) -> Writes:
+        """Return the rows of new runs; the first of a group has the key, and none is there without it."""
+        writes, leader = Writes(), members[0].change.run.id
+        for member in members:
+            run = member.change.run
+            own_key = key if run.id == leader else None
+            row = insert(run, member.full_input, own_key, allowance, owner=self._owner, now=now, leader=leader)
+            writes.inserts.append(row)
+            writes.tell(member.change, now, self._sign)
+        if group is not None:
+            writes.new_groups.append(group_row(group, 0, leader))
+        return writes
 
     async def change(self, run_id: str, decide: Decide) -> Change | None:
         """Apply a fact to a run; returns what changed, or None when it changes nothing."""
@@ -330,30 +349,6 @@ class SqlStore:
     async def expire(self, now: float, limit: int, decide: Decide) -> int:
         """Apply `decide` to runs past their deadline; returns how many there were."""
         return len(await self._decide_all("runs_expired", {"now": now, "limit": limit}, decide))
-
-    # -- deliveries
-
-    async def claim_deliveries(self, now: float, limit: int, lease_s: float) -> list[Delivery]:
-        """Lease due deliveries for one attempt each."""
-        lease_until = now + lease_s
-        rows = await self._engine.write(
-            "deliveries_claim", now=now, limit=limit, lease_until=lease_until, owner=self._owner
-        )
-        bodies = {row[0]: row[1:] for row in await self._events([row[1] for row in rows])}
-        return [delivery_of((*row, *bodies[row[1]]), lease_until) for row in rows]
-
-    async def _events(self, event_ids: list[str]) -> list[Row]:
-        return await self._engine.read("events_get", ids=event_ids) if event_ids else []
-
-    async def finish_delivery(self, delivery: Delivery, result: DeliveryResult) -> None:
-        """Write what became of an attempt, unless another has been begun meanwhile; what was delivered stays so."""
-        writes = Writes()
-        writes.finishes.append(
-            FinishRow(delivery.id, delivery.leased_until, result.state, result.attempts, result.due_at)
-        )
-        writes.entries += entry_rows(delivery.run_id, (result.entry,))
-        touches = frozenset((f"run {delivery.run_id}", f"delivery {delivery.id}"))
-        await self._engine.settle(Unit(select="", key=(), touches=touches, plan=lambda _rows: Plan(writes, None)))
 
     # -- API keys
 

@@ -13,7 +13,7 @@ import msgspec
 from service.errors import StoreError
 from service.store.engine import Unit
 from service.store.queries import load_migrations, load_queries
-from service.store.rows import Row, Writes
+from service.store.rows import Insert, Row, Writes
 from service.store.writer import Writer
 
 T = TypeVar("T")
@@ -109,28 +109,40 @@ class SqliteEngine:
         def work(connection: sqlite3.Connection) -> set[str]:
             writes = plan(connection.execute(self._sql[select], _bound(values)).fetchall())
             self._apply(connection, writes)
-            return writes.run_ids()
+            return writes.changed_ids()
 
         return await self._writer.do(work)
 
     def _apply(self, connection: sqlite3.Connection, writes: Writes) -> None:
         sql = self._sql
-        for row in writes.updates:
-            if connection.execute(sql["run_update"], row._asdict()).rowcount != 1:
-                raise StoreError(f"run {row.id} was changed by somebody else")
+        for statement, rows in (
+            ("run_update", writes.updates),
+            ("endpoint_update", writes.endpoints),
+            ("group_update", writes.groups),
+        ):
+            for row in rows:
+                if connection.execute(sql[statement], row._asdict()).rowcount != 1:
+                    raise StoreError(f"{row.id} was changed by somebody else")
         for new in writes.inserts:
-            values = new._asdict()
-            connection.execute(sql["run_insert"], values)
-            connection.execute(sql["input_insert"], values)
-            if new.key is not None:
-                connection.execute(sql["idempotency_put"], values)
-            if new.key_id is not None:
-                connection.execute(sql["usage_count"], values)
+            self._insert(connection, new)
+        for group in writes.new_groups:
+            connection.execute(sql["group_insert"], group._asdict())
         connection.executemany(sql["event_insert"], writes.events)
         connection.executemany(sql["delivery_insert"], writes.deliveries)
+        connection.executemany(sql["fan_out"], writes.fans)
         connection.executemany(sql["delivery_update"], writes.finishes)
         connection.executemany(sql["entries_insert"], writes.entries)
         connection.executemany(sql["callback_insert"], writes.callbacks)
+        connection.executemany(sql["news_insert"], writes.news)
+
+    def _insert(self, connection: sqlite3.Connection, new: Insert) -> None:
+        sql, values = self._sql, new._asdict()
+        connection.execute(sql["run_insert"], values)
+        connection.execute(sql["input_insert"], values)
+        if new.key is not None:
+            connection.execute(sql["idempotency_put"], values)
+        if new.key_id is not None:
+            connection.execute(sql["usage_count"], values)
 
 
 def _bound(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from service.errors import InvalidInput
 from service.ids import new_id, new_token
 from service.lifecycle.run import Change, FlowState, Run
 from service.lifecycle.transitions import flow_advanced, flow_ended, flow_failed, is_held, queued
-from service.store.base import Idempotency
+from service.store.starts import Idempotency
 from service.workers.desk import Desk
 
 

@@ -13,6 +13,7 @@ from service.log import Log
 from service.store.base import Store
 from service.upstream.client import UpstreamClient
 from service.workers.budget import Budgets
+from service.workers.interest import ProgressInterest
 from service.workers.live import LiveAnswers
 from service.workers.sweep import Crew
 
@@ -45,6 +46,7 @@ class Desk(Struct, frozen=True, kw_only=True):
         clock: The time.
         chance: Source of jitter.
         live: Who hears answers while they come.
+        interest: Who wants to hear of every step of a progress.
         ring: Rings a sweep by name.
         log: Structured log.
     """
@@ -59,6 +61,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: random.Random
     live: LiveAnswers
+    interest: ProgressInterest
     ring: Callable[[str], None]
     log: Log
 
@@ -80,4 +83,5 @@ class Desk(Struct, frozen=True, kw_only=True):
             expects_callback=self.callback_url(run, node) is not None,
             needs_result=node.node.kind == "task",
             jitter=self.chance.random(),
+            tells_progress=self.interest.includes(run.workspace),
         )

@@ -1,5 +1,7 @@
 """Ends runs whose deadline has passed, says that this process lives, and takes up what dead ones left."""
 
+from collections.abc import Callable
+
 from service.lifecycle.run import Change, Run
 from service.lifecycle.transitions import expired, interrupted
 from service.workers.desk import Desk
@@ -12,10 +14,12 @@ class Rescuer:
 
     Args:
         desk: The workers' shared tools.
+        share: Told how many processes live, which share budgets and limits.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, share: Callable[[int], None]) -> None:
         self._desk = desk
+        self._share = share
 
     async def run_once(self) -> bool:
         """End what has expired."""
@@ -29,7 +33,7 @@ class Rescuer:
 
     async def beat(self) -> bool:
         """Say that this process lives, and share budgets and the work of the dead with those that do."""
-        self._desk.budgets.share(await self._desk.store.beat())
+        self._share(await self._desk.store.beat())
         await self._take_over(is_alone=False)
         return False
 

@@ -48,8 +48,10 @@ class Switchboard:
     def notify(self, change: Change) -> None:
         """Pass on a committed change."""
         run = change.run
-        if change.events and run.webhook is not None:
+        if change.events:
             self.ring("deliver")
+        if run.is_final and run.group is not None:
+            self.ring("groups")
         if run.state == "queued":
             self.ring("submit")
         elif run.hinted and run.state == "running":

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import msgspec
@@ -14,9 +14,11 @@ import pytest
 
 from service.errors import StoreError
 from service.lifecycle import transitions as rules
-from service.lifecycle.run import Webhook
+from service.lifecycle.run import EventType, Webhook
 from service.settings import Secret
+from service.store.base import EventFilter, Place
 from service.store.opening import store_of
+from service.store.postgres import upgrade
 from service.store.queries import load_migrations
 from service.store.sql_store import SqlStore
 from tests.conformance.test_store import ManualClock
@@ -121,9 +123,9 @@ async def everything_came_along(store: SqlStore) -> None:
     """Look for the old rows: the delivery goes on where it was, and the run goes on to its next event."""
     await store.open()
     try:
-        (delivery,) = await store.claim_deliveries(200.0, 10, 60)
+        (delivery,) = await store.claim_deliveries(200.0, {"": 10}, 60)
         change = await store.change(RUN.id, lambda run: rules.canceled(run, 210.0))
-        (told,) = await store.claim_deliveries(220.0, 10, 60)
+        (told,) = await store.claim_deliveries(220.0, {"": 10}, 60)
     finally:
         await store.close()
 
@@ -169,3 +171,47 @@ async def test_a_sqlite_file_of_any_version_is_opened(tmp_path: Path, upto: int)
     old_sqlite(path, upto)
 
     await everything_came_along(store_of(path, ManualClock()))
+
+
+EARLIER = [ROWS["events"] | {"id": f"evt_{n}", "sequence": 10 + n, "created_at": 100.0 + n} for n in (2, 3)]
+EVERY = EventFilter(workspace="w", types=get_args(EventType))
+
+
+async def the_order_is_kept(store: SqlStore) -> None:
+    """Old events stand in their old order before all new ones."""
+    await store.open()
+    try:
+        await store.change(RUN.id, lambda run: rules.canceled(run, 210.0))
+        events = await store.events_after(EVERY, Place(0, ""), 10)
+    finally:
+        await store.close()
+
+    assert [event.id for event in events[:3]] == ["evt_1", "evt_2", "evt_3"]
+    assert [event.type for event in events[3:]] == ["run.canceled"]
+
+
+async def test_an_older_file_keeps_the_order_of_its_events(tmp_path: Path) -> None:
+    """Events from before the list stand in the order of their times, before all new ones."""
+    old_sqlite(tmp_path / "halley.db", upto=4)
+    connection = sqlite3.connect(tmp_path / "halley.db")
+    with connection:
+        for row in EARLIER:
+            insert = f"INSERT INTO events ({', '.join(row)}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own
+            connection.execute(insert, tuple(row.values()))
+    connection.close()
+
+    await the_order_is_kept(store_of(tmp_path / "halley.db", ManualClock()))
+
+
+async def test_an_older_postgresql_database_keeps_the_order_of_its_events(postgres: PostgresServer) -> None:
+    """Events from before the list stand in the order of their ids, before all new ones."""
+    url = Secret(await postgres.database())
+    await old_postgres(url, upto=2)
+    connection: Any = await asyncpg.connect(url.reveal())
+    for row in EARLIER:
+        insert = f"INSERT INTO events ({', '.join(row)}) VALUES ($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 - our own
+        await connection.execute(insert, *row.values())
+    await connection.close()
+    await upgrade(url)
+
+    await the_order_is_kept(store_of(url, ManualClock()))

@@ -288,25 +288,3 @@ async def test_events_of_another_cluster_stand_before_those_to_come(url: Secret)
     ].id
     assert len(every) == 4
     assert every[0].id not in {event.id for event in kept}
-
-
-async def test_an_older_database_keeps_the_order_of_its_events(url: Secret) -> None:
-    """Events from before the list stand in the order of their ids, before all new ones."""
-    before = store_of(url, ManualClock())
-    await before.open()
-    for number in range(3):
-        await put(before, numbered(number))
-    await before.close()
-    async with connected(url) as onlooker:
-        await onlooker.execute("ALTER TABLE events DROP COLUMN xid")
-        await onlooker.execute("DELETE FROM schema_migrations WHERE number = 3")
-    await upgrade(url)
-
-    after = store_of(url, ManualClock())
-    await after.open()
-    await put(after, numbered(3))
-    every = await after.events_after(EVERY, Place(0, ""), 10)
-    await after.close()
-
-    assert [event.id for event in every[:3]] == sorted(event.id for event in every[:3])
-    assert msgspec.json.decode(every[3].body)["data"]["id"] == numbered(3).id

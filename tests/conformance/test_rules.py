@@ -39,10 +39,12 @@ from service.lifecycle.run import END_EVENTS, Change, Entry, EventType, FlowStat
 from service.lifecycle.states import RunState, may_follow
 from service.lifecycle.transitions import Accepted, Following, Refused, Unknown
 from service.settings import Secret
-from service.store.base import Decide, Delivery, DeliveryResult, Idempotency
+from service.store.base import Decide
 from service.store.opening import store_of
+from service.store.outbox import Delivery, DeliveryResult
 from service.store.sql_store import SqlStore
 from service.store.sqlite import SqliteEngine
+from service.store.starts import Idempotency
 from tests.fakes.postgres import PostgresServer
 from tests.unit.lifecycle.test_transitions import a_run
 
@@ -514,8 +516,8 @@ class Life(RuleBasedStateMachine):
     def _claim_deliveries(self) -> None:
         """None comes twice within its lease, none after its end, and each carries its own event."""
         now = self.clock.now()
-        claimed = self._do(self.store.claim_deliveries(now, 3, 60.0))
-        rest = self._do(self.store.claim_deliveries(now, 100, 60.0))
+        claimed = self._do(self.store.claim_deliveries(now, {"": 3}, 60.0))
+        rest = self._do(self.store.claim_deliveries(now, {"": 100}, 60.0))
 
         idents = [delivery.id for delivery in claimed + rest]
         assert len(set(idents)) == len(idents)

@@ -17,19 +17,11 @@ from service.lifecycle import transitions as rules
 from service.lifecycle.run import Change, Entry, EventType, Run, Webhook
 from service.lifecycle.transitions import queued
 from service.settings import Secret
-from service.store.base import (
-    Allowance,
-    DeliveryResult,
-    EventFilter,
-    Idempotency,
-    KeptEvent,
-    KeyRecord,
-    Place,
-    RunFilter,
-    Store,
-)
+from service.store.base import EventFilter, KeptEvent, KeyRecord, Place, RunFilter, Store
 from service.store.opening import store_of
+from service.store.outbox import DeliveryResult
 from service.store.sql_store import SqlStore
+from service.store.starts import Allowance, Idempotency
 from tests.fakes.postgres import PostgresServer
 from tests.unit.lifecycle.test_transitions import a_run
 
@@ -103,10 +95,10 @@ async def test_a_change_its_events_and_deliveries_are_one_transaction(store: Sto
     with pytest.raises(TypeError):
         await store.change(run.id, broken)
     assert await store.run(run.id) == run
-    assert await store.claim_deliveries(200.0, 10, 60) == []
+    assert await store.claim_deliveries(200.0, {"": 10}, 60) == []
 
     change = await store.change(run.id, lambda current: rules.canceled(current, 110.0))
-    (delivery,) = await store.claim_deliveries(200.0, 10, 60)
+    (delivery,) = await store.claim_deliveries(200.0, {"": 10}, 60)
     assert change is not None
     assert (delivery.event_type, delivery.url, delivery.attempts) == ("run.canceled", "https://x", 0)
     assert msgspec.json.decode(delivery.body)["sequence"] == change.run.sequence == 2
@@ -188,7 +180,7 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
     run = await put(before, numbered(1))
     await before.change(run.id, lambda r: rules.submission_begun(r, 100.0))
     other = await put(before, numbered(2, webhook=Webhook(url="https://x", events=("run.queued",))))
-    assert len(await before.claim_deliveries(100.0, 10, lease_s=3600)) == 1
+    assert len(await before.claim_deliveries(100.0, {"": 10}, lease_s=3600)) == 1
     await before.close()
 
     after = store_of(database, clock)
@@ -197,7 +189,7 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
     settled = await after.take_over(120.0, lambda r: rules.interrupted(r, 120.0), is_alone=is_alone)
     left = await after.run(run.id)
     untouched = await after.run(other.id)
-    deliveries = await after.claim_deliveries(120.0, 10, lease_s=60)
+    deliveries = await after.claim_deliveries(120.0, {"": 10}, lease_s=60)
     await after.close()
 
     assert settled == 1
@@ -245,7 +237,7 @@ async def test_two_processes_never_claim_the_same(pair: tuple[SqlStore, SqlStore
             for each in (store, other) * 5
         )
     )
-    deliveries = await asyncio.gather(*(each.claim_deliveries(102.0, 7, 60) for each in (store, other) * 5))
+    deliveries = await asyncio.gather(*(each.claim_deliveries(102.0, {"": 7}, 60) for each in (store, other) * 5))
 
     for claims in (submissions, deliveries):
         ids = [claimed.id for claim in claims for claimed in claim]
@@ -286,24 +278,24 @@ async def test_a_key_starts_no_more_than_it_may_in_a_day(store: Store, clock: Ma
 async def test_a_finished_lease_changes_nothing_but_a_delivery(store: Store) -> None:
     """Whoever lost a lease neither ends nor puts off what another has in hand; what it delivered is delivered."""
     await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))
-    (frozen,) = await store.claim_deliveries(100.0, 10, 60)
-    (held,) = await store.claim_deliveries(161.0, 10, 60)
+    (frozen,) = await store.claim_deliveries(100.0, {"": 10}, 60)
+    (held,) = await store.claim_deliveries(161.0, {"": 10}, 60)
     entry = Entry(at=100.0, kind="delivery", detail={})
 
     await store.finish_delivery(frozen, DeliveryResult(state="failed", attempts=1, due_at=None, entry=entry))
-    (again,) = await store.claim_deliveries(222.0, 10, 60)
+    (again,) = await store.claim_deliveries(222.0, {"": 10}, 60)
     await store.finish_delivery(held, DeliveryResult(state="delivered", attempts=1, due_at=None, entry=entry))
 
     assert again.id == held.id
-    assert await store.claim_deliveries(1e9, 10, 60) == []
+    assert await store.claim_deliveries(1e9, {"": 10}, 60) == []
 
 
 async def test_a_delivery_says_how_and_since_when_it_is_tried(store: Store) -> None:
     """Profile, method and the run's deadline come with it; its first attempt stays the first, a dead one included."""
     hook = Webhook(url="https://x", events=("run.queued",), profile="n8n-resume", method="GET")
     await put(store, numbered(1, webhook=hook, deadline_at=3700.0))
-    (first,) = await store.claim_deliveries(120.0, 10, 60)
-    (again,) = await store.claim_deliveries(200.0, 10, 60)
+    (first,) = await store.claim_deliveries(120.0, {"": 10}, 60)
+    (again,) = await store.claim_deliveries(200.0, {"": 10}, 60)
 
     assert (first.profile, first.method, first.until, first.first_at) == ("n8n-resume", "GET", 3700.0, 120.0)
     assert msgspec.structs.replace(again, leased_until=first.leased_until) == first
@@ -312,15 +304,15 @@ async def test_a_delivery_says_how_and_since_when_it_is_tried(store: Store) -> N
 async def test_deliveries_end_or_wait_for_their_next_attempt(store: Store) -> None:
     """A failed attempt comes back when it is due, a delivered one never."""
     await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))
-    (delivery,) = await store.claim_deliveries(100.0, 10, 60)
+    (delivery,) = await store.claim_deliveries(100.0, {"": 10}, 60)
     entry = Entry(at=100.0, kind="delivery", detail={})
     await store.finish_delivery(delivery, DeliveryResult(state="pending", attempts=1, due_at=105.0, entry=entry))
 
-    assert await store.claim_deliveries(104.0, 10, 60) == []
-    (again,) = await store.claim_deliveries(105.0, 10, 60)
+    assert await store.claim_deliveries(104.0, {"": 10}, 60) == []
+    (again,) = await store.claim_deliveries(105.0, {"": 10}, 60)
     assert again.attempts == 1
     await store.finish_delivery(again, DeliveryResult(state="delivered", attempts=2, due_at=None, entry=entry))
-    assert await store.claim_deliveries(1e9, 10, 60) == []
+    assert await store.claim_deliveries(1e9, {"": 10}, 60) == []
 
 
 async def test_idempotency_keys_are_kept_for_seven_days(store: Store, clock: ManualClock) -> None:
@@ -369,7 +361,7 @@ async def test_events_are_listed_both_ways_in_the_order_of_their_commits(store: 
 
     newest = await store.events_before(wanting(), None, 10)
     oldest = await store.events_after(wanting(), BEGIN, 10)
-    delivered = {delivery.event_id: delivery.body for delivery in await store.claim_deliveries(1e9, 10, 60)}
+    delivered = {delivery.event_id: delivery.body for delivery in await store.claim_deliveries(1e9, {"": 10}, 60)}
 
     told = [(event["data"]["id"][-1], event["type"]) for event in map(decoded, oldest)]
     assert told == [("0", "run.queued"), ("1", "run.queued"), ("2", "run.queued"), ("3", "run.queued"),
@@ -492,7 +484,7 @@ async def ended(store: Store, number: int, **words: object) -> Run:
 
 async def delivered(store: Store) -> None:
     """Bring every event that is due to its end."""
-    for delivery in await store.claim_deliveries(1e9, 100, 60):
+    for delivery in await store.claim_deliveries(1e9, {"": 100}, 60):
         entry = Entry(at=100.0, kind="delivery", detail={})
         await store.finish_delivery(delivery, DeliveryResult(state="delivered", attempts=1, due_at=None, entry=entry))
 
@@ -588,7 +580,7 @@ async def test_a_run_whose_events_are_on_their_way_is_not_forgettable(store: Sto
     run = await ended(store, 1, webhook=Webhook(url="https://x", events=("run.canceled",)))
 
     pending = await forgettable(store)
-    (delivery,) = await store.claim_deliveries(1e9, 10, 60)
+    (delivery,) = await store.claim_deliveries(1e9, {"": 10}, 60)
     entry = Entry(at=100.0, kind="delivery", detail={})
     await store.finish_delivery(delivery, DeliveryResult(state="failed", attempts=9, due_at=None, entry=entry))
 
@@ -624,7 +616,10 @@ async def test_the_hot_queries_use_their_indexes(tmp_path: Path, clock: ManualCl
     queries = {
         "runs_due": "SELECT doc FROM runs WHERE state = 'running' AND lane = 'p' AND due_at <= 1 ORDER BY due_at",
         "runs_deadline": "SELECT doc FROM runs WHERE deadline_at <= 1 ORDER BY deadline_at LIMIT 5",
-        "deliveries_due": "SELECT id FROM deliveries WHERE due_at <= 1 ORDER BY due_at LIMIT 5",
+        "deliveries_due": "SELECT id FROM deliveries WHERE target = 't' AND due_at <= 1 ORDER BY due_at LIMIT 5",
+        "endpoints_open": "SELECT id FROM endpoints WHERE workspace IN ('w', '*') AND state = 'enabled'",
+        "runs_group": "SELECT id FROM runs WHERE workspace = 'w' AND group_id = 'g' ORDER BY id LIMIT 5",
+        "timeline_delivery": "SELECT at FROM timeline WHERE delivery_id = 'd' ORDER BY id LIMIT 5",
         "deliveries_run": "SELECT id FROM deliveries WHERE run_id = 'r'",
         "events_workspace": "SELECT id FROM events WHERE workspace = 'w' AND (position, id) < (9, 'e')"
         " ORDER BY position DESC, id DESC LIMIT 5",
@@ -658,23 +653,3 @@ async def test_a_newer_database_is_refused(tmp_path: Path, clock: ManualClock) -
 
     with pytest.raises(StoreError, match="newer"):
         await store_of(path, clock).open()
-
-
-async def test_an_older_file_keeps_the_order_of_its_events(tmp_path: Path, clock: ManualClock) -> None:
-    """Events from before the list stand in the order of their times, before all new ones."""
-    for is_old in (True, False):
-        store = store_of(tmp_path / "halley.db", clock)
-        await store.open()
-        for number in (0, 1) if is_old else (2,):
-            clock.time += 1
-            await put(store, numbered(number))
-        events = await store.events_after(wanting(), BEGIN, 10)
-        await store.close()
-        if is_old:
-            connection = sqlite3.connect(tmp_path / "halley.db")
-            connection.executescript(
-                "DROP INDEX events_workspace; ALTER TABLE events DROP COLUMN position; PRAGMA user_version = 4;"
-            )
-            connection.close()
-
-    assert [decoded(event)["data"]["id"][-1] for event in events] == ["0", "1", "2"]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.api.auth import add_key
-from service.store.base import Idempotency, Started
+from service.store.starts import Idempotency, Started
 from tests.fakes.house import House
 from tests.integration.test_http import I2V, T2V, png
 

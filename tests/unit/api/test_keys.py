@@ -5,7 +5,8 @@ import pytest
 from service.api.auth import Caller
 from service.api.scopes import needed_scope
 from service.errors import BeyondKey
-from service.store.base import Allowance, KeyScope
+from service.store.base import KeyScope
+from service.store.starts import Allowance
 
 
 def caller(scope: KeyScope = "admin", nodes: tuple[str, ...] = (), runs_per_day: int | None = None) -> Caller:

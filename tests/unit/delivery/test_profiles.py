@@ -163,7 +163,7 @@ def test_only_executions_that_wait_are_tried_densely():
     assert {name: each.ladder for name, each in PROFILES.items() if each.ladder is not SUBSCRIPTION} == {
         "n8n-resume": RESUME
     }
-    assert {name for name, each in PROFILES.items() if each.body == "run"} == {"plain"}
+    assert {name for name, each in PROFILES.items() if each.envelope == "run"} == {"plain"}
 
 
 def test_a_profile_of_another_version_is_served_like_any_receiver():

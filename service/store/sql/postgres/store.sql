@@ -42,14 +42,17 @@ wanted AS MATERIALIZED (
                          :i_reference::text[], :i_group_id::text[], :i_callback_token::text[], :i_created_at::float8[],
                          :i_due_at::float8[], :i_deadline_at::float8[], :i_leased_by::text[], :i_doc::text[],
                          :i_input::bytea[], :i_scope::text[], :i_key::text[], :i_fingerprint::text[],
-                         :i_keyed_at::float8[], :i_expires_at::float8[], :i_key_id::text[], :i_day::text[], :i_runs_per_day::int[])
+                         :i_keyed_at::float8[], :i_expires_at::float8[], :i_key_id::text[], :i_day::text[],
+                         :i_runs_per_day::int[], :i_leader::text[])
            AS w(id, workspace, node, lane, state, reference, group_id, callback_token, created_at, due_at, deadline_at,
-                leased_by, doc, input, scope, key, fingerprint, keyed_at, expires_at, key_id, day, runs_per_day)
+                leased_by, doc, input, scope, key, fingerprint, keyed_at, expires_at, key_id, day, runs_per_day, leader)
 ),
 counted AS (
     INSERT INTO key_usage AS used (key_id, day, runs, runs_per_day)
-    SELECT key_id, day, 1, runs_per_day FROM wanted WHERE key_id IS NOT NULL ORDER BY key_id
-    ON CONFLICT (key_id, day) DO UPDATE SET runs = used.runs + 1 WHERE used.runs < excluded.runs_per_day
+    SELECT key_id, day, count(*), min(runs_per_day) FROM wanted WHERE key_id IS NOT NULL
+    GROUP BY key_id, day ORDER BY key_id
+    ON CONFLICT (key_id, day) DO UPDATE SET runs = used.runs + excluded.runs
+        WHERE used.runs + excluded.runs <= excluded.runs_per_day
     RETURNING key_id
 ),
 held AS (
@@ -61,18 +64,52 @@ held AS (
         WHERE held.expires_at <= excluded.created_at
     RETURNING run_id
 ),
+fit AS (
+    SELECT id FROM wanted WHERE (key_id IS NULL OR key_id IN (SELECT key_id FROM counted))
+                            AND (key IS NULL OR id IN (SELECT run_id FROM held))
+),
 inserted AS (
     INSERT INTO runs (id, workspace, node, lane, state, reference, group_id, callback_token, created_at, due_at,
                       deadline_at, leased_by, doc)
     SELECT id, workspace, node, lane, state, reference, group_id, callback_token, created_at, due_at, deadline_at,
            leased_by, doc
-    FROM wanted WHERE (key_id IS NULL OR key_id IN (SELECT key_id FROM counted))
-                  AND (key IS NULL OR id IN (SELECT run_id FROM held))
+    FROM wanted WHERE id IN (SELECT id FROM fit) AND leader IN (SELECT id FROM fit)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ),
+grouped AS (
+    INSERT INTO groups (id, workspace, group_key, state, due_at, doc)
+    SELECT id, workspace, group_key, state, due_at, doc
+    FROM unnest(:n_id::text[], :n_workspace::text[], :n_group_key::text[], :n_state::text[], :n_due_at::float8[],
+                :n_doc::text[], :n_leader::text[]) AS n(id, workspace, group_key, state, due_at, doc, leader)
+    WHERE leader IS NULL OR leader IN (SELECT id FROM inserted)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+regrouped AS (
+    UPDATE groups SET state = g.state, due_at = g.due_at, doc = g.doc, version = groups.version + 1
+    FROM unnest(:g_id::text[], :g_version::int[], :g_state::text[], :g_due_at::float8[], :g_doc::text[])
+         AS g(id, version, state, due_at, doc)
+    WHERE groups.id = g.id AND groups.version = g.version
+    RETURNING groups.id
+),
+resubscribed AS (
+    UPDATE endpoints SET url_hash = p.url_hash, identity = p.identity, state = p.state, types = p.types::jsonb,
+                         nodes = p.nodes::jsonb, reference_prefix = p.reference_prefix, group_key = p.group_key,
+                         expires_at = p.expires_at, due_at = p.due_at, concurrency = p.concurrency,
+                         rate_per_s = p.rate_per_s, doc = p.doc, version = endpoints.version + 1
+    FROM unnest(:p_id::text[], :p_version::int[], :p_url_hash::text[], :p_identity::text[], :p_state::text[],
+                :p_types::text[], :p_nodes::text[], :p_reference_prefix::text[], :p_group_key::text[],
+                :p_expires_at::float8[], :p_due_at::float8[], :p_concurrency::int[], :p_rate_per_s::float8[],
+                :p_doc::text[])
+         AS p(id, version, url_hash, identity, state, types, nodes, reference_prefix, group_key, expires_at, due_at,
+              concurrency, rate_per_s, doc)
+    WHERE endpoints.id = p.id AND endpoints.version = p.version
+    RETURNING endpoints.id
+),
 done AS (
-    SELECT id FROM updated UNION ALL SELECT id FROM inserted UNION ALL SELECT unnest(:always::text[])
+    SELECT id FROM updated UNION ALL SELECT id FROM inserted UNION ALL SELECT id FROM grouped
+    UNION ALL SELECT id FROM regrouped UNION ALL SELECT id FROM resubscribed UNION ALL SELECT unnest(:always::text[])
 ),
 inputs AS (
     INSERT INTO run_inputs (run_id, input) SELECT id, input FROM wanted WHERE id IN (SELECT id FROM inserted)
@@ -85,28 +122,52 @@ told AS (
     WHERE run_id IN (SELECT id FROM done)
 ),
 sent AS (
-    INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at, profile, method, until)
-    SELECT id, event_id, run_id, workspace, url, 'pending', due_at, profile, method, until
+    INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until)
+    SELECT id, event_id, run_id, workspace, url, target, 'pending', due_at, profile, method, until
     FROM unnest(:d_id::text[], :d_event_id::text[], :d_run_id::text[], :d_workspace::text[], :d_url::text[],
-                :d_due_at::float8[], :d_profile::text[], :d_method::text[], :d_until::float8[])
-         AS d(id, event_id, run_id, workspace, url, due_at, profile, method, until)
+                :d_target::text[], :d_due_at::float8[], :d_profile::text[], :d_method::text[], :d_until::float8[])
+         AS d(id, event_id, run_id, workspace, url, target, due_at, profile, method, until)
     WHERE run_id IN (SELECT id FROM done)
 ),
+fanned AS (
+    -- A delivery for each endpoint that wants an event; the time in its id is the event's.
+    INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
+    SELECT 'dlv_' || substr(x.event_id, 5, 10) || substr(md5(x.event_id || p.id), 1, 16), x.event_id, x.run_id,
+           x.workspace, '', p.id, p.id, 'pending', x.at
+    FROM unnest(:x_event_id::text[], :x_run_id::text[], :x_workspace::text[], :x_type::text[], :x_node::text[],
+                :x_reference::text[], :x_group_id::text[], :x_at::float8[])
+         AS x(event_id, run_id, workspace, type, node, reference, group_id, at)
+    JOIN endpoints AS p ON p.workspace IN (x.workspace, '*') AND p.state = 'enabled'
+    WHERE x.run_id IN (SELECT id FROM done) AND p.id <> x.run_id
+      AND (p.expires_at IS NULL OR p.expires_at > x.at)
+      AND p.types ? x.type
+      AND (p.nodes = '[]' OR EXISTS (SELECT 1 FROM jsonb_array_elements_text(p.nodes) AS pattern
+                                     WHERE x.node LIKE pattern ESCAPE '\'))
+      AND (p.reference_prefix IS NULL OR starts_with(x.reference, p.reference_prefix))
+      AND (p.group_key IS NULL OR p.group_key = x.group_id)
+    ON CONFLICT DO NOTHING
+),
 finished AS (
-    UPDATE deliveries AS d SET state = f.state, attempts = f.attempts, due_at = f.due_at, leased_by = NULL
+    UPDATE deliveries AS d SET state = f.state, attempts = f.attempts, due_at = f.due_at, outcome = f.outcome,
+                               status = f.status, attempted_at = f.attempted_at, leased_by = NULL
     FROM (
         SELECT f.* FROM unnest(:f_id::text[], :f_leased_until::float8[], :f_state::text[], :f_attempts::int[],
-                               :f_due_at::float8[]) AS f(id, leased_until, state, attempts, due_at)
+                               :f_due_at::float8[], :f_outcome::text[], :f_status::int[], :f_attempted_at::float8[])
+                        AS f(id, leased_until, state, attempts, due_at, outcome, status, attempted_at)
         JOIN deliveries USING (id) WHERE deliveries.state = 'pending' ORDER BY id FOR UPDATE OF deliveries
     ) AS f
     WHERE d.id = f.id AND (d.due_at = f.leased_until OR f.state = 'delivered')
 ),
 noted AS (
-    INSERT INTO timeline (run_id, at, kind, detail)
-    SELECT run_id, at, kind, detail
-    FROM unnest(:t_run_id::text[], :t_at::float8[], :t_kind::text[], :t_detail::text[]) WITH ORDINALITY
-         AS t(run_id, at, kind, detail, n)
+    INSERT INTO timeline (run_id, at, kind, detail, delivery_id)
+    SELECT run_id, at, kind, detail, delivery_id
+    FROM unnest(:t_run_id::text[], :t_at::float8[], :t_kind::text[], :t_detail::text[], :t_delivery_id::text[])
+         WITH ORDINALITY AS t(run_id, at, kind, detail, delivery_id, n)
     WHERE run_id IN (SELECT id FROM done) ORDER BY n
+),
+newly AS (
+    INSERT INTO group_news (workspace, group_key)
+    SELECT workspace, group_key FROM unnest(:w_workspace::text[], :w_group_key::text[]) AS w(workspace, group_key)
 ),
 kept AS (
     -- The first hundred of a run tell its story; more would only fill the disk.
@@ -124,7 +185,17 @@ SELECT runs.id FROM runs
 JOIN unnest(:u_id::text[], :u_version::int[], :u_doc::text[]) AS c(id, version, doc)
   ON c.id = runs.id AND runs.version = c.version + 1 AND runs.doc = c.doc
 UNION ALL
-SELECT id FROM runs WHERE id = ANY(:i_id::text[]);
+SELECT id FROM runs WHERE id = ANY(:i_id::text[])
+UNION ALL
+SELECT id FROM groups WHERE id = ANY(:n_id::text[])
+UNION ALL
+SELECT groups.id FROM groups
+JOIN unnest(:g_id::text[], :g_version::int[], :g_doc::text[]) AS g(id, version, doc)
+  ON g.id = groups.id AND groups.version = g.version + 1 AND groups.doc = g.doc
+UNION ALL
+SELECT endpoints.id FROM endpoints
+JOIN unnest(:p_id::text[], :p_version::int[], :p_doc::text[]) AS p(id, version, doc)
+  ON p.id = endpoints.id AND endpoints.version = p.version + 1 AND endpoints.doc = p.doc;
 
 -- name: run_by_token
 SELECT doc, due_at FROM runs WHERE callback_token = :token;
@@ -212,14 +283,120 @@ SELECT input FROM run_inputs WHERE run_id = :run_id;
 -- name: timeline_list
 SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
 
+-- name: deliveries_targets
+-- One step through the index for each receiver that something is pending for, however much that is.
+WITH RECURSIVE pending (target) AS (
+    (SELECT target FROM deliveries WHERE due_at IS NOT NULL ORDER BY target LIMIT 1)
+    UNION ALL
+    SELECT (SELECT target FROM deliveries WHERE due_at IS NOT NULL AND target > pending.target ORDER BY target LIMIT 1)
+    FROM pending WHERE target IS NOT NULL
+)
+SELECT pending.target, due.workspace, endpoints.concurrency, endpoints.rate_per_s
+FROM pending
+JOIN LATERAL (SELECT workspace, due_at FROM deliveries WHERE target = pending.target AND due_at <= :now
+              ORDER BY due_at LIMIT 1) AS due ON true
+LEFT JOIN endpoints ON endpoints.id = pending.target
+ORDER BY due.due_at;
+
 -- name: deliveries_claim
 -- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
 WITH due AS MATERIALIZED (
-    SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT free.id FROM unnest(:targets::text[], :rooms::int[]) AS wanted(target, room)
+    CROSS JOIN LATERAL (
+        SELECT id FROM deliveries WHERE target = wanted.target AND due_at <= :now
+        ORDER BY due_at LIMIT wanted.room FOR UPDATE SKIP LOCKED
+    ) AS free
 )
 UPDATE deliveries SET due_at = :lease_until, leased_by = :owner, first_at = coalesce(first_at, :now)
 WHERE id = ANY(ARRAY(SELECT id FROM due))
-RETURNING id, event_id, run_id, workspace, url, attempts, profile, method, first_at, until;
+RETURNING id, event_id, run_id, workspace, url, endpoint_id, target, attempts, profile, method, first_at, until;
+
+-- name: deliveries_list
+-- The one word that must be given finds its rows by an index of its own.
+SELECT * FROM delivery_log WHERE workspace = :workspace
+  AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND (:run::text IS NULL OR run_id = :run)
+  AND (:event::text IS NULL OR event_id = :event)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_endpoint
+SELECT * FROM delivery_log WHERE endpoint_id = :endpoint AND workspace = :workspace
+  AND (:run::text IS NULL OR run_id = :run)
+  AND (:event::text IS NULL OR event_id = :event)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_run
+SELECT * FROM delivery_log WHERE run_id = :run AND workspace = :workspace
+  AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND (:event::text IS NULL OR event_id = :event)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_event
+SELECT * FROM delivery_log WHERE event_id = :event AND workspace = :workspace
+  AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND (:run::text IS NULL OR run_id = :run)
+  AND (:state::text IS NULL OR state = :state)
+  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: delivery_get
+SELECT * FROM delivery_log WHERE id = :id AND workspace = :workspace;
+
+-- name: delivery_attempts
+SELECT at, kind, detail FROM timeline WHERE delivery_id = :id ORDER BY id LIMIT :limit;
+
+-- name: deliveries_again
+-- What is under way is left to who has it in hand.
+UPDATE deliveries SET state = 'pending', due_at = :now, leased_by = NULL, first_at = NULL, attempts = 0
+WHERE id = ANY(:ids::text[]) AND leased_by IS NULL;
+
+-- name: event_replay
+-- To all that it went to.
+UPDATE deliveries SET state = 'pending', due_at = :now, first_at = NULL, attempts = 0
+WHERE event_id = :event AND workspace = :workspace AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND leased_by IS NULL;
+
+-- name: event_send
+-- To an endpoint that it has not gone to.
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
+SELECT 'dlv_' || substr(events.id, 5, 10) || substr(md5(events.id || endpoints.id), 1, 16), events.id, events.run_id, events.workspace, '',
+       endpoints.id, endpoints.id, 'pending', :now
+FROM events JOIN endpoints ON endpoints.id = :endpoint AND endpoints.workspace IN (events.workspace, '*')
+WHERE events.id = :event AND events.workspace = :workspace
+ON CONFLICT DO NOTHING;
+
+-- name: endpoint_recover
+-- What was given up goes out again.
+UPDATE deliveries SET state = 'pending', due_at = :now, first_at = NULL, attempts = 0
+WHERE endpoint_id = :endpoint AND id COLLATE "C" >= :first_delivery AND state = 'failed';
+
+-- name: endpoint_catch_up
+-- What came while nothing was sent goes out for the first time, oldest first.
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
+SELECT 'dlv_' || substr(events.id, 5, 10) || substr(md5(events.id || endpoints.id), 1, 16), events.id, events.run_id, events.workspace, '',
+       endpoints.id, endpoints.id, 'pending', :now
+FROM endpoints
+JOIN events ON endpoints.workspace IN (events.workspace, '*') AND events.id >= :first_event
+LEFT JOIN runs ON runs.id = events.run_id
+LEFT JOIN groups ON groups.id = events.run_id
+WHERE endpoints.id = :endpoint
+  AND endpoints.types ? events.type AND events.run_id <> endpoints.id
+  AND (endpoints.nodes = '[]' OR EXISTS (SELECT 1 FROM jsonb_array_elements_text(endpoints.nodes) AS pattern
+                                            WHERE runs.node LIKE pattern ESCAPE '\'))
+  AND (endpoints.reference_prefix IS NULL
+       OR starts_with(coalesce(runs.reference, groups.doc::json ->> 'reference'), endpoints.reference_prefix))
+  AND (endpoints.group_key IS NULL OR endpoints.group_key IN (runs.group_id, groups.group_key))
+ORDER BY events.id
+ON CONFLICT DO NOTHING;
+
+-- name: event_body
+SELECT type, body FROM events WHERE id = :id AND workspace = :workspace;
 
 -- name: events_get
 SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
@@ -282,6 +459,58 @@ SELECT xid::text::bigint FROM events WHERE id = :id AND workspace = :workspace;
 SELECT xid::text::bigint FROM events
 WHERE workspace = :workspace AND id > :id AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid, id LIMIT 1;
+
+-- name: endpoint_insert
+INSERT INTO endpoints (id, workspace, url_hash, identity, state, types, nodes, reference_prefix, group_key, expires_at,
+                       due_at, concurrency, rate_per_s, doc)
+VALUES (:id, :workspace, :url_hash, :identity, :state, :types::text::jsonb, :nodes::text::jsonb, :reference_prefix,
+        :group_key, :expires_at, :due_at, :concurrency, :rate_per_s, :doc)
+ON CONFLICT DO NOTHING;
+
+-- name: endpoint_same
+SELECT doc FROM endpoints WHERE workspace = :workspace AND identity = :identity;
+
+-- name: endpoints_get
+SELECT doc FROM endpoints WHERE id = ANY(:ids::text[]);
+
+-- name: endpoint_seen
+SELECT wanted.n, doc, version FROM unnest(:k1::text[]) WITH ORDINALITY AS wanted(id, n) JOIN endpoints USING (id);
+
+-- name: endpoints_list
+SELECT doc FROM endpoints
+WHERE workspace = :workspace AND (:url_hash::text IS NULL OR url_hash = :url_hash)
+  AND (:before::text IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: endpoint_delete
+DELETE FROM endpoints WHERE id = :id AND workspace = :workspace;
+
+-- name: endpoints_due
+SELECT doc FROM endpoints WHERE due_at <= :now ORDER BY due_at LIMIT :limit;
+
+-- name: endpoints_of_progress
+SELECT DISTINCT workspace FROM endpoints
+WHERE state = 'enabled' AND types ? 'run.progressed';
+
+-- name: group_seen
+SELECT wanted.n, doc, version FROM unnest(:k1::text[]) WITH ORDINALITY AS wanted(id, n) JOIN groups USING (id);
+
+-- name: group_get
+SELECT doc FROM groups WHERE workspace = :workspace AND (id = :key OR group_key = :key);
+
+-- name: group_runs
+SELECT doc, due_at FROM runs WHERE workspace = :workspace AND group_id = :key ORDER BY id LIMIT :limit;
+
+-- name: news_list
+SELECT news.id, groups.doc FROM group_news AS news
+LEFT JOIN groups ON groups.workspace = news.workspace AND groups.group_key = news.group_key
+ORDER BY news.id LIMIT :limit;
+
+-- name: groups_due
+SELECT doc FROM groups WHERE due_at <= :now ORDER BY due_at LIMIT :limit;
+
+-- name: news_forget
+DELETE FROM group_news WHERE id = ANY(:ids::bigint[]);
 
 -- name: deliveries_release
 UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;
@@ -398,7 +627,7 @@ SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_i
 SELECT count(*) FROM run_inputs WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = run_inputs.run_id);
 
 -- name: check_events_without_run
-SELECT count(*) FROM events WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = events.run_id);
+SELECT count(*) FROM events WHERE starts_with(run_id, 'run_') AND NOT EXISTS (SELECT 1 FROM runs WHERE id = events.run_id);
 
 -- name: check_deliveries_without_event
 SELECT count(*) FROM deliveries WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = deliveries.event_id);

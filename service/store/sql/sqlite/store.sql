@@ -101,7 +101,7 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, max(CAST(?6 * 1000000 AS INTEGER),
         1 + coalesce((SELECT max(position) FROM events WHERE workspace = ?2), 0)));
 
 -- name: entries_insert
-INSERT INTO timeline (run_id, at, kind, detail) VALUES (?, ?, ?, ?);
+INSERT INTO timeline (run_id, at, kind, detail, delivery_id) VALUES (?, ?, ?, ?, ?);
 
 -- name: timeline_list
 SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
@@ -112,14 +112,136 @@ INSERT INTO callbacks (run_id, received_at, body) SELECT ?1, ?2, ?3
 WHERE (SELECT count(*) FROM callbacks WHERE run_id = ?1) < 100;
 
 -- name: delivery_insert
-INSERT INTO deliveries (id, event_id, run_id, workspace, url, state, due_at, profile, method, until)
-VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?);
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until)
+VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?);
+
+-- name: fan_out
+-- A delivery for each endpoint that wants an event; the time in its id is the event's.
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
+SELECT 'dlv_' || substr(?1, 5, 10) || lower(hex(randomblob(8))), ?1, ?2, ?3, '', id, id, 'pending', ?8
+FROM endpoints
+WHERE workspace IN (?3, '*') AND state = 'enabled' AND (expires_at IS NULL OR expires_at > ?8)
+  AND ?4 IN (SELECT value FROM json_each(types))
+  AND (nodes = '[]' OR EXISTS (SELECT 1 FROM json_each(nodes) WHERE ?5 LIKE value ESCAPE '\'))
+  AND (reference_prefix IS NULL OR substr(?6, 1, length(reference_prefix)) = reference_prefix)
+  AND (group_key IS NULL OR group_key = ?7)
+ON CONFLICT DO NOTHING;
+
+-- name: deliveries_targets
+-- One step through the index for each receiver that something is pending for, however much that is.
+WITH RECURSIVE pending (target) AS (
+    SELECT min(target) FROM deliveries WHERE due_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(target) FROM deliveries WHERE due_at IS NOT NULL AND target > pending.target)
+    FROM pending WHERE target IS NOT NULL
+)
+SELECT pending.target, due.workspace, endpoints.concurrency, endpoints.rate_per_s
+FROM pending
+JOIN deliveries AS due ON due.id = (SELECT id FROM deliveries WHERE target = pending.target AND due_at <= :now
+                                    ORDER BY due_at LIMIT 1)
+LEFT JOIN endpoints ON endpoints.id = pending.target
+ORDER BY due.due_at;
 
 -- name: deliveries_claim
 -- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
+WITH wanted (target, room) AS (
+    SELECT names.value, rooms.value FROM json_each(:targets) AS names JOIN json_each(:rooms) AS rooms USING (key)
+), placed AS (
+    SELECT due.id, wanted.room, row_number() OVER (PARTITION BY wanted.target ORDER BY due.due_at) AS place
+    FROM wanted CROSS JOIN deliveries AS due
+      ON due.id IN (SELECT id FROM deliveries WHERE target = wanted.target AND due_at <= :now
+                    ORDER BY due_at LIMIT :most)
+)
 UPDATE deliveries SET due_at = :lease_until, leased_by = :owner, first_at = coalesce(first_at, :now)
-WHERE id IN (SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
-RETURNING id, event_id, run_id, workspace, url, attempts, profile, method, first_at, until;
+WHERE id IN (SELECT id FROM placed WHERE place <= room)
+RETURNING id, event_id, run_id, workspace, url, endpoint_id, target, attempts, profile, method, first_at, until;
+
+-- name: deliveries_list
+-- The one word that must be given finds its rows by an index of its own.
+SELECT * FROM delivery_log WHERE workspace = :workspace
+  AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND (:run IS NULL OR run_id = :run)
+  AND (:event IS NULL OR event_id = :event)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_endpoint
+SELECT * FROM delivery_log WHERE endpoint_id = :endpoint AND +workspace = :workspace
+  AND (:run IS NULL OR run_id = :run)
+  AND (:event IS NULL OR event_id = :event)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_run
+SELECT * FROM delivery_log WHERE run_id = :run AND +workspace = :workspace
+  AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND (:event IS NULL OR event_id = :event)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_event
+SELECT * FROM delivery_log WHERE event_id = :event AND +workspace = :workspace
+  AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND (:run IS NULL OR run_id = :run)
+  AND (:state IS NULL OR state = :state)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: delivery_get
+SELECT * FROM delivery_log WHERE id = :id AND workspace = :workspace;
+
+-- name: delivery_attempts
+SELECT at, kind, detail FROM timeline WHERE delivery_id = :id ORDER BY id LIMIT :limit;
+
+-- name: deliveries_again
+-- What is under way is left to who has it in hand.
+UPDATE deliveries SET state = 'pending', due_at = :now, leased_by = NULL, first_at = NULL, attempts = 0
+WHERE id IN (SELECT value FROM json_each(:ids)) AND leased_by IS NULL;
+
+-- name: event_replay
+-- To all that it went to.
+UPDATE deliveries SET state = 'pending', due_at = :now, first_at = NULL, attempts = 0
+WHERE event_id = :event AND workspace = :workspace AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND leased_by IS NULL;
+
+-- name: event_send
+-- To an endpoint that it has not gone to.
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
+SELECT 'dlv_' || substr(events.id, 5, 10) || lower(hex(randomblob(8))), events.id, events.run_id, events.workspace, '',
+       endpoints.id, endpoints.id, 'pending', :now
+FROM events JOIN endpoints ON endpoints.id = :endpoint AND endpoints.workspace IN (events.workspace, '*')
+WHERE events.id = :event AND events.workspace = :workspace
+ON CONFLICT DO NOTHING;
+
+-- name: endpoint_recover
+-- What was given up goes out again.
+UPDATE deliveries SET state = 'pending', due_at = :now, first_at = NULL, attempts = 0
+WHERE endpoint_id = :endpoint AND id >= :first_delivery AND state = 'failed';
+
+-- name: endpoint_catch_up
+-- What came while nothing was sent goes out for the first time, oldest first.
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
+SELECT 'dlv_' || substr(events.id, 5, 10) || lower(hex(randomblob(8))), events.id, events.run_id, events.workspace, '',
+       endpoints.id, endpoints.id, 'pending', :now
+FROM endpoints
+JOIN events ON endpoints.workspace IN (events.workspace, '*') AND events.id >= :first_event
+LEFT JOIN runs ON runs.id = events.run_id
+LEFT JOIN groups ON groups.id = events.run_id
+WHERE endpoints.id = :endpoint
+  AND events.type IN (SELECT value FROM json_each(endpoints.types)) AND events.run_id <> endpoints.id
+  AND (endpoints.nodes = '[]' OR EXISTS (SELECT 1 FROM json_each(endpoints.nodes) WHERE runs.node LIKE value ESCAPE '\'))
+  AND (endpoints.reference_prefix IS NULL
+       OR substr(coalesce(runs.reference, groups.doc ->> '$.reference'), 1, length(endpoints.reference_prefix))
+          = endpoints.reference_prefix)
+  AND (endpoints.group_key IS NULL OR endpoints.group_key IN (runs.group_id, groups.group_key))
+ORDER BY events.id
+ON CONFLICT DO NOTHING;
+
+-- name: event_body
+SELECT type, body FROM events WHERE id = :id AND workspace = :workspace;
 
 -- name: events_get
 SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids));
@@ -176,7 +298,8 @@ SELECT position FROM events WHERE id = :id AND workspace = :workspace;
 SELECT position FROM events WHERE workspace = :workspace AND position >= :at_us ORDER BY position LIMIT 1;
 
 -- name: delivery_update
-UPDATE deliveries SET state = ?3, attempts = ?4, due_at = ?5, leased_by = NULL
+UPDATE deliveries SET state = ?3, attempts = ?4, due_at = ?5, outcome = ?6, status = ?7, attempted_at = ?8,
+                      leased_by = NULL
 WHERE id = ?1 AND state = 'pending' AND (due_at = ?2 OR ?3 = 'delivered');
 
 -- name: deliveries_release
@@ -185,6 +308,76 @@ UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL A
 -- name: deliveries_release_of
 UPDATE deliveries SET due_at = :now, leased_by = NULL
 WHERE due_at IS NOT NULL AND leased_by IN (SELECT value FROM json_each(:owners));
+
+-- name: endpoint_insert
+INSERT INTO endpoints (id, workspace, url_hash, identity, state, types, nodes, reference_prefix, group_key, expires_at,
+                       due_at, concurrency, rate_per_s, doc)
+VALUES (:id, :workspace, :url_hash, :identity, :state, :types, :nodes, :reference_prefix, :group_key, :expires_at,
+        :due_at, :concurrency, :rate_per_s, :doc)
+ON CONFLICT DO NOTHING;
+
+-- name: endpoint_same
+SELECT doc FROM endpoints WHERE workspace = :workspace AND identity = :identity;
+
+-- name: endpoints_get
+SELECT doc FROM endpoints WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: endpoint_seen
+SELECT doc, version FROM endpoints WHERE id = :k1;
+
+-- name: endpoint_update
+UPDATE endpoints SET url_hash = :url_hash, identity = :identity, state = :state, types = :types, nodes = :nodes,
+                     reference_prefix = :reference_prefix, group_key = :group_key, expires_at = :expires_at,
+                     due_at = :due_at, concurrency = :concurrency, rate_per_s = :rate_per_s, doc = :doc,
+                     version = version + 1
+WHERE id = :id AND version = :version;
+
+-- name: endpoints_list
+SELECT doc FROM endpoints
+WHERE workspace = :workspace AND (:url_hash IS NULL OR url_hash = :url_hash) AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: endpoint_delete
+DELETE FROM endpoints WHERE id = :id AND workspace = :workspace;
+
+-- name: endpoints_due
+SELECT doc FROM endpoints WHERE due_at <= :now ORDER BY due_at LIMIT :limit;
+
+-- name: endpoints_of_progress
+SELECT DISTINCT workspace FROM endpoints
+WHERE state = 'enabled' AND 'run.progressed' IN (SELECT value FROM json_each(types));
+
+-- name: group_insert
+INSERT INTO groups (id, workspace, group_key, state, due_at, doc)
+VALUES (:id, :workspace, :group_key, :state, :due_at, :doc)
+ON CONFLICT DO NOTHING;
+
+-- name: group_update
+UPDATE groups SET state = :state, due_at = :due_at, doc = :doc, version = version + 1
+WHERE id = :id AND version = :version;
+
+-- name: group_seen
+SELECT doc, version FROM groups WHERE id = :k1;
+
+-- name: group_get
+SELECT doc FROM groups WHERE workspace = :workspace AND (id = :key OR group_key = :key);
+
+-- name: group_runs
+SELECT doc, due_at FROM runs WHERE workspace = :workspace AND group_id = :key ORDER BY id LIMIT :limit;
+
+-- name: news_insert
+INSERT INTO group_news (workspace, group_key) VALUES (?, ?);
+
+-- name: news_list
+SELECT news.id, groups.doc FROM group_news AS news
+LEFT JOIN groups ON groups.workspace = news.workspace AND groups.group_key = news.group_key
+ORDER BY news.id LIMIT :limit;
+
+-- name: groups_due
+SELECT doc FROM groups WHERE due_at <= :now ORDER BY due_at LIMIT :limit;
+
+-- name: news_forget
+DELETE FROM group_news WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: start_seen
 -- What a start meets: the run that its idempotency key has, and how many runs its API key has started today.
@@ -313,7 +506,7 @@ SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_i
 SELECT count(*) FROM run_inputs WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = run_inputs.run_id);
 
 -- name: check_events_without_run
-SELECT count(*) FROM events WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = events.run_id);
+SELECT count(*) FROM events WHERE run_id LIKE 'run\_%' ESCAPE '\' AND NOT EXISTS (SELECT 1 FROM runs WHERE id = events.run_id);
 
 -- name: check_deliveries_without_event
 SELECT count(*) FROM deliveries WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = deliveries.event_id);

@@ -1,0 +1,124 @@
+"""How much may be under way at a time: for each receiver, for each workspace, and for all of them together.
+
+A receiver begins with a few attempts at a time and earns more with each that it takes; one that lets its callers wait
+is left with a single one until it answers. So one that hangs holds up nobody else, and nor does a tenant with a flood.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from service.store.outbox import DueTarget
+
+IN_FLIGHT = 256
+_OF_A_WORKSPACE = IN_FLIGHT // 2
+_FIRST = 8
+_MOST = 32
+_KEPT = 10_000  # gates that are at rest; a receiver that is forgotten begins anew
+
+
+class Gate:
+    """What is under way to one receiver in this process.
+
+    Attributes:
+        in_flight: Attempts under way.
+        limit: Attempts at a time, as the receiver has earned them.
+        is_full: More was due than there was room for.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.in_flight = 0
+        self.limit = _FIRST
+        self.is_full = False
+        self._tokens: float | None = None
+        self._filled_at = now
+
+    def room(self, due: DueTarget, sharers: int, now: float) -> int:
+        """Return how many attempts may be begun now; what an endpoint may have is shared by all processes."""
+        most = self.limit if due.concurrency is None else max(min(self.limit, due.concurrency // sharers), 1)
+        free = max(most - self.in_flight, 0)
+        return free if due.rate_per_s is None else min(free, self._within_rate(due.rate_per_s / sharers, now))
+
+    def _within_rate(self, per_s: float, now: float) -> int:
+        most = max(per_s, 1.0)
+        before = most if self._tokens is None else self._tokens
+        self._tokens = min(before + max(now - self._filled_at, 0.0) * per_s, most)
+        self._filled_at = now
+        return int(self._tokens)
+
+    def begin(self) -> None:
+        """Count an attempt as under way."""
+        self.in_flight += 1
+        if self._tokens is not None:
+            self._tokens -= 1
+
+    def end(self, *, is_quick: bool) -> None:
+        """Count it as done."""
+        self.in_flight -= 1
+        self.limit = min(self.limit + 1, _MOST) if is_quick else 1
+
+
+class Gates:
+    """The gates of all receivers.
+
+    Args:
+        now: Seconds that only ever grow.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._gates: dict[str, Gate] = {}
+        self._of_workspace: defaultdict[str, int] = defaultdict(int)
+        self._in_flight = 0
+        self._sharers = 1
+
+    def share(self, processes: int) -> None:
+        """Leave their part of what endpoints may have to the other processes."""
+        self._sharers = max(processes, 1)
+
+    def rooms(self, due: Sequence[DueTarget]) -> dict[str, int]:
+        """Return how many attempts may be begun now, by target; those that have none are left out."""
+        left, of_workspace = IN_FLIGHT - self._in_flight, dict(self._of_workspace)
+        rooms: dict[str, int] = {}
+        for each in due:
+            busy = of_workspace.get(each.workspace, 0)
+            free = self._gate(each.target).room(each, self._sharers, self._now())
+            room = min(free, left, _OF_A_WORKSPACE - busy)
+            self._gate(each.target).is_full = room <= 0
+            if room > 0:
+                rooms[each.target] = room
+                left -= room
+                of_workspace[each.workspace] = busy + room
+        return rooms
+
+    def taken(self, rooms: Mapping[str, int], claimed: Mapping[str, int]) -> None:
+        """Note which receivers used up their room, so that more may be due for them."""
+        for target, room in rooms.items():
+            self._gate(target).is_full = claimed.get(target, 0) >= room
+
+    def begin(self, target: str, workspace: str) -> None:
+        """Count an attempt as under way."""
+        self._gate(target).begin()
+        self._of_workspace[workspace] += 1
+        self._in_flight += 1
+
+    def end(self, target: str, workspace: str, *, is_quick: bool) -> bool:
+        """Count it as done; returns whether it is time to look for more."""
+        gate = self._gate(target)
+        was_crowded = self._in_flight >= IN_FLIGHT or self._of_workspace[workspace] >= _OF_A_WORKSPACE
+        gate.end(is_quick=is_quick)
+        self._in_flight -= 1
+        self._of_workspace[workspace] -= 1
+        if not self._of_workspace[workspace]:
+            del self._of_workspace[workspace]
+        self._forget()
+        # Not for each: what is claimed together is committed together.
+        return was_crowded or (gate.is_full and 2 * gate.in_flight <= gate.limit)
+
+    def _gate(self, target: str) -> Gate:
+        if target not in self._gates:
+            self._gates[target] = Gate(self._now())
+        return self._gates[target]
+
+    def _forget(self) -> None:
+        if len(self._gates) > _KEPT:
+            self._gates = {target: gate for target, gate in self._gates.items() if gate.in_flight}
