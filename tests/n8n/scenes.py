@@ -277,4 +277,5 @@ SCENES: tuple[Scene, ...] = (
     elsewhere,
     fails,
     too_late,
+    subscribed,
 )
