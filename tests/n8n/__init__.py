@@ -2,5 +2,5 @@
 
 Run by hand, for n8n is 1.6 GB. `instance` is n8n, `halley` the service, each a program that can be killed; `workflows`
 are the shipped files with what a user would change in them; `scenes` are the stories, `answers` what n8n says to an
-event in each state of an execution, `report` the table.
+event in each state of an execution, `vocabulary` what its nodes take, `report` the table.
 """

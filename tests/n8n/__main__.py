@@ -16,7 +16,11 @@ from tests.n8n.answers import answer_workflows, answers
 from tests.n8n.halley import Halley
 from tests.n8n.instance import N8n
 from tests.n8n.report import Row, row, table
-from tests.n8n.scenes import SCENES, Scene, Stage, all_workflows
+from tests.n8n.scenes import EVENTS, SCENES, VIDEO, Scene, Stage, all_workflows
+from tests.n8n.vocabulary import kept, vocabulary_of
+from tests.n8n.workflows import shipped
+
+_SHIPPED = (shipped(VIDEO), shipped(EVENTS))
 
 
 @click.command()
@@ -43,7 +47,8 @@ async def _played(folder: Path, data: Path, times: int, only: tuple[str, ...]) -
         await asyncio.gather(halley.started(), n8n.started())
         await n8n.set_up(API_KEY)
         stage = Stage(n8n=n8n, halley=halley, upstream=upstream, times=times)
-        return [*await _imported(stage), *await _scenes(stage, only)]
+        words = row("imported", "n8n has these nodes and parameters", True, vocabulary_of(folder, _SHIPPED) == kept())
+        return [words, *await _imported(stage), *await _scenes(stage, only)]
 
 
 async def _imported(stage: Stage) -> list[Row]:
