@@ -25,8 +25,11 @@ def row(scene: str, what: str, expected: object, seen: object) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return rows as a table."""
-    cells = [("", "scene", "what", "expected", "seen")]
-    cells += [("ok" if each.is_good else "NOT", each.scene, each.what, each.expected, each.seen) for each in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(5)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+    """Return rows as a table; what was expected stands there where something else was seen."""
+    lines = [("ok" if each.is_good else "NOT", each.scene, each.what, _seen(each)) for each in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _seen(one: Row) -> str:
+    return one.seen if one.is_good else f"{one.seen}, expected: {one.expected}"

@@ -115,7 +115,7 @@ def all_workflows(stage: Stage) -> list[Workflow]:
     return [video, *copies.values()]
 
 
-_PLAIN = ("as-shipped", "halley-killed", "n8n-stopped", "n8n-killed")
+_PLAIN = ("as-shipped", "halley-killed", "halley-absent", "n8n-stopped", "n8n-killed")
 
 
 async def clicked(stage: Stage) -> list[Row]:
@@ -144,6 +144,14 @@ async def halley_killed(stage: Stage) -> list[Row]:
     await stage.upstream_done("halley-killed")
     await stage.halley.started()
     return await stage.counts("halley-killed", await stage.n8n.ended("halley-killed", stage.times))
+
+
+async def halley_absent(stage: Stage) -> list[Row]:
+    """Halley is not there when the flows start: the step tries again, and nothing is started twice."""
+    await stage.halley.killed()
+    await stage.start("halley-absent")
+    await stage.halley.started()
+    return await stage.counts("halley-absent", await stage.n8n.ended("halley-absent", stage.times))
 
 
 async def n8n_stopped(stage: Stage) -> list[Row]:
@@ -271,6 +279,7 @@ SCENES: tuple[Scene, ...] = (
     clicked,
     as_shipped,
     halley_killed,
+    halley_absent,
     n8n_stopped,
     n8n_killed,
     still_running,
