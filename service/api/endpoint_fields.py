@@ -1,7 +1,6 @@
 """The fields of an endpoint, as callers write them, and how they become the words of an `Endpoint`."""
 
 import base64
-import binascii
 import re
 import secrets
 from collections.abc import Mapping
@@ -13,20 +12,23 @@ from service.api.parameters import WEBHOOK_URL_PATTERN
 from service.api.receiver_urls import url_faults
 from service.clock import parse_moment
 from service.definitions.inputs import InputCheck
-from service.definitions.schema import Field
+from service.definitions.schema import Field, Rule
 from service.delivery.profiles import PROFILES, guess
 from service.delivery.receivers import hash_url, origin_of
 from service.egress import EgressGuard
-from service.errors import Fault, InvalidInput
+from service.errors import Conflict, Fault, InvalidInput
 from service.lifecycle.endpoint import Envelope
 from service.lifecycle.run import END_EVENTS, EventType
 from service.sealing import Sealer
 
-_SECRET = re.compile(r"whsec_([A-Za-z0-9+/]+={0,2})")
-_SECRET_BYTES = (24, 64)  # the lengths that Standard Webhooks allow
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
-_MOST_HEADERS = 20
+# Base64 of 24 to 64 bytes, which is what Standard Webhooks allow.
+_SIGN = "[A-Za-z0-9+/]"
+SECRET_PATTERN = (
+    f"^whsec_(?:(?:{_SIGN}{{4}}){{8,20}}(?:{_SIGN}{{2}}==|{_SIGN}{{3}}=)?|(?:{_SIGN}{{4}}){{21}}(?:{_SIGN}{{2}}==)?)$"
+)
+HEADER_NAME = "[A-Za-z0-9_-]{1,64}"
+HEADER_VALUE = "[!-~](?:[ -~]{0,1022}[!-~])?"
+MOST_HEADERS = 20
 # Halley or HTTP itself writes these.
 _RESERVED = re.compile(
     "connection|content-(?:encoding|length|type)|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade|user-agent"
@@ -52,7 +54,7 @@ FIELDS = {
     ),
     "nodes": Field(
         type="array",
-        items=Field(type="string", max_length=200, pattern=r"^[a-z0-9_.*-]+$"),
+        items=Field(type="string", min_length=1, max_length=200, pattern=r"^[a-z0-9_.*-]+$"),
         max_items=50,
         about="Only runs of nodes that fit one of these, such as `text.*`.",
     ),
@@ -64,15 +66,20 @@ FIELDS = {
     "headers": Field(
         type="object", about="Headers that are sent besides, 20 at most. They are kept encrypted and never shown."
     ),
-    "auth": Field(
+    "bearer_token": Field(
+        type="string",
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[!-~]+$",
+        about="Sent as `Authorization: Bearer …`. Kept encrypted and never shown.",
+    ),
+    "basic_auth": Field(
         type="object",
         fields={
-            "type": Field(type="string", required=True, enum=["bearer", "basic"]),
-            "token": Field(type="string", min_length=1, max_length=2000, about="For `bearer`."),
-            "username": Field(type="string", min_length=1, max_length=200, about="For `basic`."),
-            "password": Field(type="string", max_length=500, about="For `basic`."),
+            "username": Field(type="string", required=True, min_length=1, max_length=200, pattern="^[^:]*$"),
+            "password": Field(type="string", required=True, max_length=500),
         },
-        about="Sent as `Authorization`. Kept encrypted and never shown.",
+        about="User and password, sent as `Authorization: Basic …`. Kept encrypted and never shown.",
     ),
     "profile": Field(
         type="string",
@@ -92,17 +99,31 @@ FIELDS = {
     "concurrency": Field(type="integer", minimum=1, maximum=32, about="Most deliveries at a time."),
     "secret": Field(
         type="string",
-        pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$",
+        pattern=SECRET_PATTERN,
         about="Signs the events; made for you when you send none. `whsec_` and the Base64 of 24 to 64 bytes.",
     ),
     "expiration_date": Field(
         type="string", max_length=40, about="When it ends by itself, as `2027-01-31T12:00:00Z`; in the future."
     ),
 }
-_create = InputCheck(FIELDS, (), {})
+RULES = (Rule(at_most_one=["bearer_token", "basic_auth"]),)
+NULLABLE = (
+    "nodes",
+    "reference_prefix",
+    "group",
+    "description",
+    "headers",
+    "bearer_token",
+    "basic_auth",
+    "rate_per_s",
+    "concurrency",
+    "expiration_date",
+)
+_HEADER_FIELDS = {"headers", "bearer_token", "basic_auth"}
+_create = InputCheck(FIELDS, RULES, {})
 _update = InputCheck(
     {name: msgspec.structs.replace(each, required=False) for name, each in FIELDS.items() if name != "secret"},
-    (),
+    RULES,
     {"secret": "use rotate-secret"},
 )
 _DEFAULTS = {
@@ -129,7 +150,7 @@ class EndpointForm:
     """
 
     def __init__(self, raw: Mapping[str, Any], *, is_json: bool, is_new: bool) -> None:
-        self._cleared = {name for name, value in raw.items() if value is None and name in FIELDS and name != "url"}
+        self._cleared = set() if is_new else {name for name in NULLABLE if name in raw and raw[name] is None}
         given = {name: value for name, value in raw.items() if name not in self._cleared}
         self.values = (_create if is_new else _update).check(given, is_json=is_json)
         self._is_new = is_new
@@ -159,9 +180,10 @@ class EndpointForm:
             now: The present.
 
         Raises:
+            Conflict: Its time is over already.
             InvalidInput: With one fault for everything that is wrong.
         """
-        faults = [*self._url_faults(guard), *self._secret_faults()]
+        faults = self._url_faults(guard)
         headers = self._headers(faults)
         expires_at = self._expires_at(faults, now)
         if faults:
@@ -174,31 +196,23 @@ class EndpointForm:
     def _url_faults(self, guard: EgressGuard) -> list[Fault]:
         return [] if self.url is None else url_faults(self.url, guard, "/url")
 
-    def _secret_faults(self) -> list[Fault]:
-        found = _SECRET.fullmatch(str(self.values.get("secret", new_secret())))
-        try:
-            size = len(base64.b64decode(found[1], validate=True)) if found else 0
-        except binascii.Error:
-            size = 0
-        if _SECRET_BYTES[0] <= size <= _SECRET_BYTES[1]:
-            return []
-        message = "must be `whsec_` and the Base64 of 24 to 64 random bytes"
-        return [Fault(pointer="/secret", code="format", message=message)]
-
     def _headers(self, faults: list[Fault]) -> dict[str, str] | None:
         """Return the headers that are sent besides; None when nothing is said of them."""
-        if not self.values.keys() & {"headers", "auth"}:
-            return {} if self._cleared & {"headers", "auth"} else None
+        if not self.values.keys() & _HEADER_FIELDS:
+            return {} if self._cleared & _HEADER_FIELDS else None
         headers = {str(name): value for name, value in self.values.get("headers", {}).items()}
         faults += [fault for name, value in headers.items() for fault in _header_faults(name, value)]
-        if len(headers) > _MOST_HEADERS:
-            faults.append(Fault(pointer="/headers", code="max_items", message=f"at most {_MOST_HEADERS} headers"))
-        auth = self.values.get("auth")
-        if auth is None:
-            return headers
-        if any(name.lower() == "authorization" for name in headers):
-            faults.append(Fault(pointer="/auth", code="rule", message="headers hold an Authorization already"))
-        return {**headers, "Authorization": _authorization(auth, faults)}
+        if len(headers) > MOST_HEADERS:
+            faults.append(Fault(pointer="/headers", code="max_items", message=f"at most {MOST_HEADERS} headers"))
+        return headers | self._authorization()
+
+    def _authorization(self) -> dict[str, str]:
+        if "bearer_token" in self.values:
+            return {"Authorization": f"Bearer {self.values['bearer_token']}"}
+        if "basic_auth" not in self.values:
+            return {}
+        pair = "{username}:{password}".format(**self.values["basic_auth"])
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
     def _expires_at(self, faults: list[Fault], now: float) -> dict[str, Any]:
         text = self.values.get("expiration_date")
@@ -211,7 +225,7 @@ class EndpointForm:
             faults.append(Fault(pointer="/expiration_date", code="format", message="must be like 2027-01-31T12:00:00Z"))
             return {}
         if expires_at <= now:
-            faults.append(Fault(pointer="/expiration_date", code="minimum", message="must be in the future"))
+            raise Conflict(f"The expiration date {text} has passed; give one in the future.")
         return {"expires_at": expires_at, "due_at": expires_at}
 
     def _place(self, sealer: Sealer) -> dict[str, Any]:
@@ -248,27 +262,11 @@ def _tupled(value: Any) -> Any:
 
 def _header_faults(name: str, value: Any) -> list[Fault]:
     pointer = "/headers/" + name.replace("~", "~0").replace("/", "~1")
-    if not _HEADER.fullmatch(name):
+    if not re.fullmatch(HEADER_NAME, name):
         return [Fault(pointer=pointer, code="format", message="this is not the name of a header")]
     if _RESERVED.fullmatch(name):
         return [Fault(pointer=pointer, code="reserved", message="this header is written by Halley itself")]
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(HEADER_VALUE, value):
         message = "must be a text of 1 to 1024 printable ASCII characters without blanks around it"
         return [Fault(pointer=pointer, code="format", message=message)]
     return []
-
-
-def _authorization(auth: Mapping[str, Any], faults: list[Fault]) -> str:
-    needed = ("token",) if auth["type"] == "bearer" else ("username", "password")
-    faults += [
-        Fault(pointer=f"/auth/{name}", code="required", message=f"{auth['type']} needs {name}")
-        for name in needed
-        if name not in auth
-    ]
-    if auth["type"] == "basic":
-        pair = f"{auth.get('username', '')}:{auth.get('password', '')}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
-    token = str(auth.get("token", ""))
-    if not _VALUE.fullmatch(token or "x"):
-        faults.append(Fault(pointer="/auth/token", code="format", message="must be printable ASCII"))
-    return f"Bearer {token}"

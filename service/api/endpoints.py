@@ -15,6 +15,8 @@ from service.api.auth import Caller
 from service.api.bodies import is_form, read_input
 from service.api.deps import CalledBy, Services, Using
 from service.api.endpoint_fields import EndpointForm, new_secret
+from service.api.event_types import example, sample_run
+from service.api.events import AnyEvent
 from service.api.parameters import ENDPOINTS, ParameterCheck
 from service.api.starts import AnyRequest
 from service.api.urls import base_url
@@ -23,7 +25,6 @@ from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
 from service.delivery.courier import Letter, address_of
 from service.delivery.receivers import hash_url
-from service.delivery.samples import sample_event
 from service.delivery.sender import Outcome
 from service.errors import Conflict, Fault, InvalidInput, NotFound
 from service.ids import made_at, new_id
@@ -36,7 +37,7 @@ from service.lifecycle.endpoint import (
     enabled,
     rotated,
 )
-from service.lifecycle.view import AnyEventView, EndpointView, endpoint_view
+from service.lifecycle.view import EndpointView, endpoint_view
 from service.sealing import CannotOpen
 
 EndpointId = Annotated[str, PathParameter(max_length=64)]
@@ -111,7 +112,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     latency_ms: float
     reason: str
     answer: str
-    event: AnyEventView
+    event: AnyEvent
 
 
 class Recovered(Struct, frozen=True, kw_only=True):
@@ -130,26 +131,6 @@ async def own_endpoint(endpoint_id: str, caller: Caller, services: Services) -> 
     if found is None or found.workspace != caller.workspace:
         raise NotFound(f"There is no endpoint {endpoint_id!r}.")
     return found
-
-
-@post("/v1/endpoints", status_code=HTTPStatus.CREATED, request_max_body_size=SMALL_BODY_BYTES)
-async def create_endpoint(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
-    """Subscribe to events. The same events at the same URL again are the endpoint that is there, enabled."""
-    form = EndpointForm(await read_input(request), is_json=not is_form(request), is_new=True)
-    now = services.clock.now()
-    words = form.words(services.sealer, services.guard, now)
-    words |= await _agreed(form, str(form.url), services)
-    secret = SigningSecret(sealed=services.sealer.seal(form.secret))
-    wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
-    kept = await services.store.add_endpoint(wanted)
-    if kept.id != wanted.id:
-        words.pop("due_at")
-        change = await services.store.change_endpoint(kept.id, lambda current: _renewed(current, words, now))
-        kept = change.endpoint if change else kept
-    services.switchboard.ring("interest")
-    status = HTTPStatus.CREATED if kept.id == wanted.id else HTTPStatus.OK
-    location = {"Location": f"{base_url(request, services)}/v1/endpoints/{kept.id}"}
-    return json_response(_made(kept, services), status, location)
 
 
 def _renewed(current: Endpoint, words: dict[str, Any], now: float) -> EndpointChange:
@@ -177,9 +158,20 @@ async def _agreed(form: EndpointForm, url: str, services: Services) -> dict[str,
     return {"request_origin": origin, "rate_per_s": min(rates, default=None)}
 
 
-@get("/v1/endpoints")
-async def list_endpoints(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
-    """List endpoints, or find those of a URL."""
+# One handler for each path, since the framework tells in `Allow` of the first handler's methods alone.
+@route(
+    "/v1/endpoints",
+    http_method=[HttpMethod.GET, HttpMethod.POST],
+    status_code=HTTPStatus.OK,
+    request_max_body_size=SMALL_BODY_BYTES,
+)
+async def all_endpoints(request: AnyRequest, caller: CalledBy, services: Using) -> Response[bytes]:
+    """List endpoints or find those of a URL; or make one."""
+    answer = _list if request.method == HttpMethod.GET else _create
+    return await answer(request, caller, services)
+
+
+async def _list(request: AnyRequest, caller: Caller, services: Services) -> Response[bytes]:
     given = _list_parameters.read(request)
     limit, url = given.get("limit", 50), given.get("url")
     found = await services.store.endpoints(
@@ -192,7 +184,25 @@ async def list_endpoints(request: AnyRequest, caller: CalledBy, services: Using)
     return json_response(EndpointList(data=[_view(each, services) for each in page], next=following))
 
 
-# One handler, since the framework tells in `Allow` of the first handler's methods alone.
+async def _create(request: AnyRequest, caller: Caller, services: Services) -> Response[bytes]:
+    """Subscribe to events. The same events at the same URL again are the endpoint that is there, enabled."""
+    form = EndpointForm(await read_input(request), is_json=not is_form(request), is_new=True)
+    now = services.clock.now()
+    words = form.words(services.sealer, services.guard, now)
+    words |= await _agreed(form, str(form.url), services)
+    secret = SigningSecret(sealed=services.sealer.seal(form.secret))
+    wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
+    kept = await services.store.add_endpoint(wanted)
+    if kept.id != wanted.id:
+        words.pop("due_at")
+        change = await services.store.change_endpoint(kept.id, lambda current: _renewed(current, words, now))
+        kept = change.endpoint if change else kept
+    services.switchboard.ring("interest")
+    status = HTTPStatus.CREATED if kept.id == wanted.id else HTTPStatus.OK
+    location = {"Location": f"{base_url(request, services)}/v1/endpoints/{kept.id}"}
+    return json_response(_made(kept, services), status, location)
+
+
 @route(
     "/v1/endpoints/{endpoint:str}",
     http_method=[HttpMethod.GET, HttpMethod.PATCH, HttpMethod.DELETE],
@@ -265,13 +275,14 @@ async def send_test_event(endpoint: EndpointId, caller: CalledBy, services: Usin
     """Send an endpoint an example of what it subscribes to, at once and once, and tell what became of it."""
     found = await own_endpoint(endpoint, caller, services)
     now = services.clock.now()
-    event = sample_event(found, now)
+    run = msgspec.structs.replace(sample_run(services.catalog), workspace=caller.workspace, metadata={"test": True})
+    event_id = new_id("evt", now)
     letter = Letter(
-        event_id=event.id,
-        event_type=event.type,
-        told_of=event.data.id,
+        event_id=event_id,
+        event_type=found.types[0],
+        told_of=run.id,
         workspace=caller.workspace,
-        body=msgspec.json.encode(event),
+        body=msgspec.json.encode(example(found.types[0], run, event_id)),
     )
     exchange = await services.courier.send(letter, address_of(found, now))
     return json_response(
@@ -281,7 +292,7 @@ async def send_test_event(endpoint: EndpointId, caller: CalledBy, services: Usin
             latency_ms=round(exchange.latency_ms, 1),
             reason=exchange.reason,
             answer=exchange.answer[:200],
-            event=event,
+            event=msgspec.Raw(letter.body),
         )
     )
 

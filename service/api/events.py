@@ -7,7 +7,7 @@ forward. What a listener is told is read in small pages as fast as it takes them
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
 import msgspec
@@ -25,7 +25,7 @@ from service.api.urls import base_url
 from service.errors import StoreError
 from service.ids import first_id, is_id
 from service.lifecycle.run import EventType
-from service.lifecycle.view import EventView
+from service.lifecycle.view import EndpointEventView, EventView, GroupEventView
 from service.store.base import EventFilter, KeptEvent, Place
 
 # Whoever wants to hear of every step of a progress has to say so.
@@ -40,17 +40,24 @@ _list_parameters = ParameterCheck(EVENTS)
 _stream_parameters = ParameterCheck(EVENT_STREAM_OPTIONS)
 
 
+# Written already, each as it is delivered.
+AnyEvent = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"$ref": f"#/components/schemas/{view.__name__}"}
+                for view in (EventView, GroupEventView, EndpointEventView)
+            ]
+        }
+    ),
+]
+
+
 class EventList(Struct, frozen=True, kw_only=True):
     """A page of events as they are delivered; `next` is the URL of the page after it, or null."""
 
-    data: list[EventView]
-    next: str | None
-
-
-class _Page(Struct, frozen=True, kw_only=True):
-    """An `EventList` whose events are written already."""
-
-    data: list[msgspec.Raw]
+    data: list[AnyEvent]
     next: str | None
 
 
@@ -69,7 +76,7 @@ async def list_events(request: AnyRequest, caller: CalledBy, services: Using) ->
     if len(found) > limit:
         query = urlencode({**given, "limit": limit, "cursor": _cursor(page[-1].place)}, doseq=True)
         following = f"{base_url(request, services)}/v1/events?{query}"
-    return json_response(_Page(data=[msgspec.Raw(each.body) for each in page], next=following))
+    return json_response(EventList(data=[msgspec.Raw(each.body) for each in page], next=following))
 
 
 @get("/v1/events/stream")

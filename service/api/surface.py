@@ -4,7 +4,19 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.api import artifacts, callbacks, deliveries, endpoints, events, files, health, node_routes, relay, runs
+from service.api import (
+    artifacts,
+    callbacks,
+    deliveries,
+    endpoints,
+    events,
+    files,
+    health,
+    node_routes,
+    relay,
+    runs,
+    signing_keys,
+)
 from service.api.deps import provide_caller, provide_services
 from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
 from service.errors import CallerError, StoreError
@@ -24,8 +36,7 @@ ROUTES = (
     events.list_events,
     events.stream_events,
     deliveries.replay_event,
-    endpoints.create_endpoint,
-    endpoints.list_endpoints,
+    endpoints.all_endpoints,
     endpoints.one_endpoint,
     endpoints.enable_endpoint,
     endpoints.disable_endpoint,
@@ -40,10 +51,12 @@ ROUTES = (
     files.upload_file,
     files.show_or_delete_file,
     callbacks.receive_callback,
+    signing_keys.show_signing_keys,
     health.healthz,
     health.readyz,
     health.metrics,
     health.openapi,
+    health.asyncapi,
 )
 DEPENDENCIES = {
     "services": Provide(provide_services, sync_to_thread=False),

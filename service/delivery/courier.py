@@ -10,7 +10,7 @@ from service.clock import Clock
 from service.delivery.envelopes import Enveloped, enveloped, source_of, tags
 from service.delivery.profiles import Profile, profile_of
 from service.delivery.sender import Exchange, Handshake, Sender
-from service.delivery.signer import signed_headers
+from service.delivery.signer import SigningKey, signed_headers
 from service.lifecycle.endpoint import Endpoint, Envelope, active_secrets
 from service.lifecycle.run import WebhookMethod
 from service.sealing import CannotOpen, Sealer
@@ -77,6 +77,7 @@ class Courier:
         sender: Makes one exchange.
         sealer: Opens what is sealed of an address.
         secrets_of: Signing secrets of a workspace.
+        keys_of: Its ed25519 keys, which sign beside whatever secrets.
         public_url: Where the outside knows this Halley, for CloudEvents.
         clock: The time.
     """
@@ -87,12 +88,14 @@ class Courier:
         *,
         sealer: Sealer,
         secrets_of: Callable[[str], Sequence[str]],
+        keys_of: Callable[[str], Sequence[SigningKey]],
         public_url: str | None,
         clock: Clock,
     ) -> None:
         self._sender = sender
         self._sealer = sealer
         self._secrets_of = secrets_of
+        self._keys_of = keys_of
         self._public_url = public_url
         self._clock = clock
 
@@ -104,7 +107,7 @@ class Courier:
             return Exchange(outcome="failed", reason=f"The receiver's URL, headers or secret cannot be read: {exc}.")
         sent = self._enveloped(letter, address)
         moment = datetime.fromtimestamp(self._clock.wall(), UTC)
-        signed = signed_headers(secrets, letter.event_id, moment, sent.body)
+        signed = signed_headers(secrets, letter.event_id, moment, sent.body, self._keys_of(letter.workspace))
         if sent.body:
             signed["content-type"] = sent.content_type
         return await self._sender.send(

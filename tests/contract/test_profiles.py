@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook as Verifier
 
+from service.delivery.courier import Courier
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.profiles import PROFILES
 from service.delivery.sender import Sender
@@ -74,11 +75,16 @@ class Stage:
         self._attempts: list[asyncio.Task[None]] = []
         self._dispatcher = Dispatcher(
             store,
-            sender,
+            Courier(
+                sender,
+                sealer=self._sealer,
+                secrets_of=lambda _: (SECRET,),
+                keys_of=lambda _: (),
+                public_url=None,
+                clock=clock,
+            ),
             start=self._start,
             ring=lambda: None,
-            secrets_of=lambda _: (SECRET,),
-            sealer=self._sealer,
             count=lambda _: None,
             clock=clock,
             chance=Even(),

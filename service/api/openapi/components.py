@@ -6,7 +6,7 @@ from typing import Any
 from service.api.live_answers import EVENT_STREAM, RUN_EVENT
 from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
-from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST, START
+from service.api.parameters import DELIVERIES, ENDPOINTS, EVENT_STREAM_OPTIONS, EVENTS, LIST, SIGNING_KEYS, START
 from service.api.problems import PROBLEM_MEDIA_TYPE
 from service.api.scopes import ACCESS
 from service.definitions.catalog import Catalog
@@ -16,7 +16,7 @@ from service.definitions.schema import Field
 _HOST = r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?"
 _PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 # Narrower than the check: addresses in brackets are taken too, but no short pattern tells the valid ones.
-_WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
+WEBHOOK_URL = rf"^https?://{_HOST}(?::{_PORT})?(?:[/?#][!-~]*)?$"
 
 _PROBLEMS = {
     400: ("BadRequest", "The request cannot be read."),
@@ -84,6 +84,16 @@ def event_list_name(name: str) -> str:
     return f"events_{name}"
 
 
+def endpoint_list_name(name: str) -> str:
+    """Return the component of a parameter of the list of endpoints."""
+    return f"endpoints_{name}"
+
+
+def delivery_list_name(name: str) -> str:
+    """Return the component of a parameter of the list of deliveries."""
+    return f"deliveries_{name}"
+
+
 def problem_refs(*statuses: int) -> dict[str, Any]:
     """Refer to the error answers of these statuses."""
     return {str(status): ref("responses", _PROBLEMS[status][0]) for status in statuses}
@@ -129,6 +139,9 @@ def _in_path(catalog: Catalog) -> dict[str, Any]:
             "Unguessable, one per run.",
             {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,100}$"},
         ),
+        "endpoint_id": ("endpoint", "Id of the endpoint.", {"type": "string", "pattern": "^ep_[0-9a-z]{26}$"}),
+        "delivery_id": ("delivery", "Id of the delivery.", {"type": "string", "pattern": "^dlv_[0-9a-z]{26}$"}),
+        "event_id": ("event", "Id of the event.", {"type": "string", "pattern": "^evt_[0-9a-z]{26}$"}),
         "file_id": ("file", "Id of the upload.", {"type": "string", "pattern": "^file_[0-9a-z]{26}$"}),
         "artifact_id": (
             "artifact",
@@ -146,7 +159,9 @@ def _parameters() -> dict[str, Any]:
     return {
         **{list_name(name): _query(name, field) for name, field in LIST.items()},
         **{event_list_name(name): _query(name, field) for name, field in (EVENTS | EVENT_STREAM_OPTIONS).items()},
-        **{name: _query(name, field) for name, field in START.items()},
+        **{endpoint_list_name(name): _query(name, field) for name, field in ENDPOINTS.items()},
+        **{delivery_list_name(name): _query(name, field) for name, field in DELIVERIES.items()},
+        **{name: _query(name, field) for name, field in (START | SIGNING_KEYS).items()},
         "Last-Event-ID": {
             "name": "Last-Event-ID",
             "in": "header",
@@ -181,7 +196,7 @@ def _query(name: str, field: Field) -> dict[str, Any]:
     schema = field_schema(field)
     parameter: dict[str, Any] = {"name": name, "in": "query", "description": schema.pop("description", "")}
     if name == "webhook_url":
-        schema["pattern"] = _WEBHOOK_URL
+        schema["pattern"] = WEBHOOK_URL
     if field.type == "object":
         return parameter | {"content": json_content(schema, example={"order": 42})}
     if field.type == "array":

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from service.api.live_answers import EVENT_STREAM
 from service.api.openapi.components import (
     event_list_name,
@@ -14,41 +12,15 @@ from service.api.openapi.components import (
     ref,
     scope_note,
 )
+from service.api.openapi.route import Route
 from service.api.openapi.schemas import schema_ref
-from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST
+from service.api.openapi.subscription_routes import subscription_routes
+from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST, SIGNING_KEYS
 from service.api.runs import ADOPT
 from service.api.scopes import ACCESS, Access
 from service.definitions.json_schema import object_schema
 
 _OF_FILES = ("show_file", "delete_file")
-
-
-class Route(Struct, frozen=True, kw_only=True):
-    """A row of the table.
-
-    Attributes:
-        at: Method and path, as in `GET /v1/nodes`.
-        id: Name of the operation; that of the handler.
-        tag: Group in lists.
-        summary: What it does.
-        about: What else must be known.
-        gives: Schema of the good answer; None for a started run.
-        takes: References to parameters.
-        body: Request body.
-        errors: Error answers that can occur, besides those that every key may get.
-        answers: The good answers, where they are no JSON of status 200.
-    """
-
-    at: str
-    id: str
-    tag: str
-    summary: str
-    about: str = ""
-    gives: dict[str, Any] | None
-    takes: tuple[str, ...] = ()
-    body: dict[str, Any] | None = None
-    errors: tuple[int, ...] = ()
-    answers: dict[str, Any] | None = None
 
 
 _ANY_BODY = {"content": json_content({})}
@@ -105,7 +77,7 @@ _KEY_ERRORS: dict[Access, tuple[int, ...]] = {
 
 def routes() -> tuple[Route, ...]:
     """Return the table."""
-    return (*_nodes(), *_runs(), *_moves(), *_events(), *_files(), *_artifacts(), *_others())
+    return (*_nodes(), *_runs(), *_moves(), *_events(), *subscription_routes(), *_files(), *_artifacts(), *_others())
 
 
 def _nodes() -> tuple[Route, ...]:
@@ -145,9 +117,9 @@ def _runs() -> tuple[Route, ...]:
             at="GET /v1/runs/{run}",
             id="show_run",
             tag="runs",
-            summary="Show a run",
+            summary="Show a run, and what became of its events",
             about="With `wait` the answer is held back until the run ends, for 25 s at most.",
-            gives=schema_ref("RunView"),
+            gives=schema_ref("RunDetail"),
             takes=("run_id", "wait", "Prefer"),
             errors=(400, 401, 404, 422, 503),
         ),
@@ -236,6 +208,17 @@ def _events() -> tuple[Route, ...]:
             answers={"200": _STREAMED},
             errors=(401, 422, 503),
         ),
+        Route(
+            at="GET /.well-known/jwks.json",
+            id="show_signing_keys",
+            tag="events",
+            summary="Show the public keys that events are signed under",
+            about="Each verifies the `v1a` signatures of its workspace. The current one stands first; those before it "
+            "are listed as long as events are signed under them too.",
+            gives=schema_ref("PublicKeySet"),
+            takes=tuple(SIGNING_KEYS),
+            errors=(422,),
+        ),
     )
 
 
@@ -308,6 +291,12 @@ def _others() -> tuple[Route, ...]:
         ("readyz", "Tell whether new work is taken, and what is missing", health, ()),
         ("metrics", "Give counters in the Prometheus text format", {"type": "string"}, (503,)),
         ("openapi.json", "Give this document", {"type": "object"}, ()),
+        (
+            "asyncapi.json",
+            "Give the AsyncAPI document: events, where they go, what they look like",
+            {"type": "object"},
+            (),
+        ),
     )
     callback = Route(
         at="POST /v1/callbacks/{token}",
