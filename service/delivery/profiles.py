@@ -20,8 +20,11 @@ Meaning = Literal["delivered", "gone", "not_ready", "throttled", "failed"]
 _GONE = frozenset({410})
 _OVERLOADED = frozenset({429, 502, 503, 504})
 # Seen in n8n 2.40: while it brings its database up to date, every path answers so, and what came is thrown away. Its
-# webhooks have any path on any host, so all profiles know the words.
+# webhooks have any path on any host, so all profiles know the words. After that no path is known for seconds.
 _STARTING = MappingProxyType({200: "n8n is starting up"})
+_N8N_STARTING = MappingProxyType({**_STARTING, 404: "<pre>Cannot "})
+# As its last act of starting, n8n marks as crashed whatever runs, also what a webhook has begun a moment ago.
+_STARTS_FOR_S = 15.0
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -42,7 +45,7 @@ class Profile(Struct, frozen=True, kw_only=True):
         gone: Statuses after which nothing is sent again.
         gone_words: Statuses that are final only when the answer holds these words.
         not_ready: Statuses of a receiver that will take the event in a while.
-        not_ready_words: Statuses that mean the same only when the answer holds these words.
+        starting: Statuses that, with these words in the answer, mean that the receiver is only just starting.
         slow_down: Statuses of a receiver that asks for patience.
         hints: What a status means there, for the timeline.
         places: Where it is guessed from.
@@ -55,7 +58,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     gone: frozenset[int] = _GONE
     gone_words: Mapping[int, str] = {}
     not_ready: frozenset[int] = frozenset()
-    not_ready_words: Mapping[int, str] = _STARTING
+    starting: Mapping[int, str] = _STARTING
     slow_down: frozenset[int] = _OVERLOADED
     hints: Mapping[int, str] = {}
     places: tuple[Place, ...] = ()
@@ -72,6 +75,7 @@ _TABLE = (
         # Seen in n8n 2.40: an execution that is over, crashed or stopped answers 409 as well, and only its words tell.
         gone_words={401: "Invalid token", 409: "has finished"},
         not_ready=frozenset({404, 409}),
+        starting=_N8N_STARTING,
         hints={
             401: "the URL is not whole, it ends in the signature that n8n gave it",
             404: "no Wait node listens for this method there yet; it is not reached, or its HTTP Method differs "
@@ -83,6 +87,7 @@ _TABLE = (
     Profile(
         name="n8n-webhook",
         meant_for="n8n's Webhook node, production and test URL",
+        starting=_N8N_STARTING,
         hints={404: "the workflow is not active, nobody listens for a test event, or the node's HTTP Method differs"},
         # Paths like /webhook/orders are common elsewhere, so the host, the id or the word for tests must say n8n.
         places=(
@@ -172,6 +177,11 @@ def understood(profile: Profile, status: int, answer: str) -> tuple[Meaning, str
     return meaning, f"{sentence}; {profile.name}: {hint}." if hint and meaning != "delivered" else f"{sentence}."
 
 
+def patience_s(profile: Profile, status: int, answer: str) -> float | None:
+    """Return how many seconds a receiver is left alone although it has not asked for it; None if it need not be."""
+    return _STARTS_FOR_S if _says(profile.starting, status, answer) else None
+
+
 _TOLD: Mapping[Meaning, str] = {
     "delivered": "",
     "gone": ": it wants no more deliveries",
@@ -182,7 +192,7 @@ _TOLD: Mapping[Meaning, str] = {
 
 
 def _meaning(profile: Profile, status: int, answer: str) -> Meaning:
-    if _says(profile.not_ready_words, status, answer):
+    if _says(profile.starting, status, answer):
         return "not_ready"
     if status // 100 == 2:  # noqa: PLR2004 - 2xx
         return "delivered"
