@@ -35,6 +35,8 @@ from service.delivery.dispatcher import Dispatcher
 from service.delivery.prober import Prober
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_keys, derive_secrets, public_key
+from service.delivery.sinks.owner import Sinks
+from service.delivery.sinks.urls import read_sinks
 from service.egress import EgressGuard, parse_networks
 from service.errors import SettingsError
 from service.lifecycle.run import Mode
@@ -146,7 +148,7 @@ def create_app(
 
     Raises:
         DefinitionFaults: Node definitions are wrong.
-        SettingsError: The data folder or the secret key cannot be used.
+        SettingsError: The data folder, the secret key or a sink cannot be used.
     """
     house = House(
         settings,
@@ -213,6 +215,7 @@ class House:
         self._announce_key = announce_key
         self._is_stopping = is_stopping
         self._is_ready = False
+        self._sinks = Sinks(read_sinks(settings.sinks))
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         self.archive: Archive
         self.key_watch: KeyWatch
@@ -231,6 +234,7 @@ class House:
             await store.open()
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
+            await self._sinks.subscribe(store, self._clock.now())
             metrics, switchboard, crew = Metrics(), Switchboard(), Crew(self._log)
             store.listen(metrics.notify)
             store.listen(switchboard.notify)
@@ -313,11 +317,13 @@ class House:
     async def _courier(
         self, stack: contextlib.AsyncExitStack, guard: EgressGuard, keys: SecretKeys, sealer: Sealer
     ) -> Courier:
+        stack.push_async_callback(self._sinks.close)
         sender = Sender(guard, resolver=self._tuning.resolver)
         await sender.start()
         stack.push_async_callback(sender.close)
         return Courier(
             sender,
+            sinks=self._sinks,
             sealer=sealer,
             secrets_of=functools.lru_cache(maxsize=_WORKSPACES)(lambda workspace: derive_secrets(keys, workspace)),
             keys_of=functools.lru_cache(maxsize=_WORKSPACES)(lambda workspace: derive_keys(keys, workspace)),

@@ -21,6 +21,7 @@ from service.delivery.dispatcher import Dispatcher
 from service.delivery.profiles import PROFILES
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secret
+from service.delivery.sinks.owner import Sinks
 from service.egress import EgressGuard, parse_networks
 from service.lifecycle.run import Run, Webhook
 from service.lifecycle.transitions import queued
@@ -78,6 +79,7 @@ class Stage:
             store,
             Courier(
                 sender,
+                sinks=Sinks(()),
                 sealer=self._sealer,
                 secrets_of=lambda _: (SECRET,),
                 keys_of=lambda _: (),

@@ -202,10 +202,11 @@ class SinkUrl(Struct, Generic[WordsT_co], frozen=True, kw_only=True):
         """The decoded password."""
         return Secret(unquote(self.login.reveal().removesuffix("@").partition(":")[2]))
 
-    def wants(self, event_type: str) -> bool:
-        """Return whether events of this type go there."""
-        types = self.words.types.split(",")
-        return "*" in types or event_type in types
+    @property
+    def types(self) -> tuple[EventType, ...]:
+        """The types of events that go there."""
+        wanted = self.words.types.split(",")
+        return tuple(each for each in EVENT_TYPES if each in wanted or "*" in wanted)
 
 
 def read_sinks(urls: Sequence[Secret]) -> tuple[SinkUrl[Words], ...]:
