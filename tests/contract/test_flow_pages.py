@@ -10,8 +10,8 @@ import pytest
 from service.api.endpoint_fields import FIELDS
 from service.api.parameters import ENDPOINTS, EVENTS, START
 from service.api.scopes import ACCESS
-from service.definitions.catalog import load_catalog
 from service.lifecycle.run import END_EVENTS
+from tests.fakes.house import shipped_catalog
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -145,7 +145,7 @@ def test_the_start_in_the_workflow_is_one_that_halley_takes() -> None:
     node_id = re.findall(r"/v1/nodes/([\w.]+)/runs$", start["url"])[0]
     inputs = {each["name"] for each in start["bodyParameters"]["parameters"]}
 
-    assert inputs <= load_catalog().nodes[node_id].inputs.fields.keys()
+    assert inputs <= shipped_catalog().nodes[node_id].inputs.fields.keys()
     assert headers["Halley-Webhook-Url"] == "={{ $execution.resumeUrl }}"
     assert set(headers["Halley-Webhook-Events"].split(",")) == set(END_EVENTS) - {"run.submit_unknown", "run.recovered"}
     assert {each["name"] for each in start["queryParameters"]["parameters"]} <= START.keys()
