@@ -1,8 +1,8 @@
 """Whole runs by one real `halley serve`: accepted, submitted, followed, and told to a receiver. Over HTTP, to SQLite.
 
 Upstream, receiver and driver are processes of their own and take their share of the cores, so the processor time of a
-run says more than runs a second. The peer is what users build today, an n8n loop that submits, waits and polls: 157 ms of
-processor time a run, 8.9 runs/s.
+run says more than runs a second. The peer is what users build today, an n8n loop that submits, waits and polls: 157 ms
+of processor time a run, 8.9 runs/s.
 """
 
 import asyncio
