@@ -34,6 +34,7 @@ READING = frozenset(
         "run_by_token",
         "run_input",
         "runs",
+        "sketches",
         "stray_rows",
         "timeline",
     }
@@ -47,9 +48,11 @@ PROVOKED = {
 }
 ELSEWHERE = {
     "add_key": "one transaction of the first start or of a command, with no second write to go with it",
+    "keep_sketch": "one statement that no run waits for; what it would have told, the next runs tell",
     "revoke_key": "one transaction of a command",
     "forget": "one transaction of a command",
     "forget_keys": "one transaction of a command",
+    "forget_sketches": "one statement of the upkeep, which may as well come a minute later",
     "forget_usage": "one statement of the upkeep, which may as well come a minute later",
 }
 _VERBS = dict(inspect.getmembers(Store, inspect.iscoroutinefunction))
