@@ -83,10 +83,10 @@ def test_a_wrong_belief_does_not_feed_on_itself() -> None:
 
 
 def test_old_durations_fade_quickly_once_new_ones_differ() -> None:
-    """After thirty runs of another length nearly all that is known is of them; before, no length is forgotten."""
+    """After forty runs of another length nearly all that is known is of them; before, no length is forgotten."""
     steady = taught(*(Span(d, d + 1) for d in [20, 60] * 150))
     changed = steady
-    for _ in range(30):
+    for _ in range(40):
         changed = changed.learned(Span(180, 182))
 
     assert ended_by(steady, 30) == pytest.approx(0.5, abs=0.05)

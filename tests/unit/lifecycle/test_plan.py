@@ -73,10 +73,10 @@ def test_the_best_looks_are_found() -> None:
         )
 
 
-@pytest.mark.parametrize("name", list(DRAWS)[:5])
+@pytest.mark.parametrize("name", [name for name in DRAWS if "90 s" not in name and "exponential" not in name])
 def test_what_was_learned_is_nearly_as_good_as_what_could_be_known(name: str) -> None:
     """After some hundred runs, seen by looks alone, the lag is within 15 % of the least for as many looks."""
-    ours = mean([each for seed in (1, 2) for each in learn(DRAWS[name], 600, seed)[150:]])
+    ours = mean([each for seed in (1, 2) for each in learn(DRAWS[name], 650, seed)[250:]])
     best = optimum(DRAWS[name], ours.looks)
 
     assert ours.looks == pytest.approx(PACE.looks, abs=0.3)

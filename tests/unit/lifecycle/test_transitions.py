@@ -20,6 +20,7 @@ from service.lifecycle.transitions import Accepted, Following, Refused, Unknown
 
 PACE = CompiledPace(first_s=15, every_s=10, growth=2, at_most_s=60, deadline_s=3600, with_callback=4)
 FOLLOWING = Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+TRUSTING = msgspec.structs.replace(FOLLOWING, needs_result=False)
 DONE = Reading(task_id="t", state="succeeded", artifacts=(ReadArtifact(kind="video", url="https://x/v.mp4"),))
 BUSY = ReadError(code="rate_limited", message="slow down", retryable=True)
 STATES = get_args(RunState)
@@ -277,15 +278,15 @@ def test_an_end_tells_between_which_looks_it_was() -> None:
         a_run("submitting", attempts=1, submitted_at=100.0),
         Accepted(reading=open_, path="/p"),
         103.0,
-        FOLLOWING,
+        TRUSTING,
         attempt=1,
     )
     assert started is not None
-    looked = rules.observed(started.run, open_, 118.0, FOLLOWING)
+    looked = rules.observed(started.run, open_, 118.0, TRUSTING)
     assert looked is not None
-    unheard = rules.unanswered(looked.run, BUSY, 125.0, FOLLOWING)
+    unheard = rules.unanswered(looked.run, BUSY, 125.0, TRUSTING)
     assert unheard is not None
-    ended = rules.observed(unheard.run, DONE, 131.0, FOLLOWING)
+    ended = rules.observed(unheard.run, DONE, 131.0, TRUSTING)
 
     assert ended is not None
     assert ended.took == (18.0, 31.0)
@@ -296,10 +297,10 @@ def test_a_callback_tells_the_moment_of_the_end() -> None:
     """What the look after a callback confirms happened when it came; a callback that lied tells nothing."""
     called = rules.hinted(a_run("running", submitted_at=100.0, open_at=103.0), DONE, 120.0, min_interval_s=1.0)
     assert called is not None
-    confirmed = rules.observed(called.run, DONE, 120.2, FOLLOWING)
-    refuted = rules.observed(called.run, Reading(task_id="t", state="running"), 120.2, FOLLOWING)
+    confirmed = rules.observed(called.run, DONE, 120.2, TRUSTING)
+    refuted = rules.observed(called.run, Reading(task_id="t", state="running"), 120.2, TRUSTING)
     assert refuted is not None
-    later = rules.observed(refuted.run, DONE, 140.0, FOLLOWING)
+    later = rules.observed(refuted.run, DONE, 140.0, TRUSTING)
 
     assert confirmed is not None
     assert confirmed.took == pytest.approx((20.0, 20.2))
@@ -313,12 +314,12 @@ def test_what_waited_for_its_user_tells_nothing_of_durations() -> None:
         a_run("running", submitted_at=100.0, open_at=103.0),
         Reading(task_id="t", state="running", awaits_input=True),
         120.0,
-        FOLLOWING,
+        TRUSTING,
     )
     assert parked is not None
-    goes_on = rules.observed(parked.run, Reading(task_id="t", state="running"), 500.0, FOLLOWING)
+    goes_on = rules.observed(parked.run, Reading(task_id="t", state="running"), 500.0, TRUSTING)
     assert goes_on is not None
-    ended = rules.observed(goes_on.run, DONE, 510.0, FOLLOWING)
+    ended = rules.observed(goes_on.run, DONE, 510.0, TRUSTING)
 
     assert ended is not None
     assert ended.run.is_final
