@@ -5,6 +5,7 @@ few seconds of learning. Plans are made in the same passes and known by heart, s
 what nobody has asked for lately nothing is kept here: it stands in the store.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ _KINDS = 2000  # known by heart
 _FRESH_S = 60.0  # what other processes have learned is heard of by then
 _NEWS_SHARE = 1 / 32  # a plan is made anew when so much has been added to what it was made from
 _LONGEST_WORD = 40
+_CLOSE_S = 1.0
 
 
 class _Known(Struct, frozen=True, kw_only=True):
@@ -90,16 +92,18 @@ class Experience:
         return False
 
     async def close(self) -> None:
-        """Write what was learned last; without it, it is lost, which is no reason to fail."""
-        with contextlib.suppress(StoreError):
-            await self.run_once()
+        """Write what was learned last, unless the database is away: a few seconds of learning may be lost."""
+        if self._spans:
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self.run_once()
 
     def _remember(self, kind: str, sketch: Sketch, now: float) -> None:
         node = self._catalog.nodes.get(node_of(kind))
         if node is None:
             return
         known = self._known.pop(kind, None)
-        if known is None or sketch.runs - known.runs >= sketch.weight * _NEWS_SHARE:
+        if known is None or abs(sketch.runs - known.runs) >= sketch.weight * _NEWS_SHARE:
             known = _Known(plan=look_plan(sketch, node.pace), runs=sketch.runs, read_at=now)
         self._known[kind] = _Known(plan=known.plan, runs=known.runs, read_at=now)
         if len(self._known) > _KINDS:
@@ -122,7 +126,8 @@ def _word(run: Run, node: CompiledNode, name: str) -> str | None:
         return None
     usual = field.default if field.default is not UNSET else field.assumed
     value = run.input.get(name, usual)
-    return str(value)[:_LONGEST_WORD] if isinstance(value, str | int | float) else None
+    word = str(value)[:_LONGEST_WORD] if isinstance(value, str | int | float) else ""
+    return word if word and word.isprintable() else None
 
 
 def kind_of_node(node_id: str, mode: Mode) -> str:
