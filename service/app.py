@@ -55,6 +55,7 @@ from service.upstream.transport import Transport
 from service.workers.budget import Budgets
 from service.workers.conductor import FlowWaker
 from service.workers.desk import Batch, Desk
+from service.workers.experience import Experience
 from service.workers.interest import ProgressInterest
 from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
@@ -85,6 +86,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         beat_s: Signs of life, and a look for those of others.
         watch_s: Waits for runs that another process may end.
         deliver_s: Deliveries that wait on their ladder.
+        learn_s: What is learned of durations is written.
         interest_s: Endpoints that want to hear of progress.
         endpoints_s: Endpoints that end, or are tried again.
         upkeep_s: Uploads whose time is over.
@@ -105,6 +107,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     beat_s: float = 3.0
     watch_s: float = 0.4
     deliver_s: float = 0.5
+    learn_s: float = 5.0
     interest_s: float = 2.0
     endpoints_s: float = 10.0
     upkeep_s: float = 60.0
@@ -244,6 +247,7 @@ class House:
             self.archive = await self._archive(stack, store, guard, links)
             desk = await self._desk(stack, store, crew, switchboard)
             store.listen(FlowWaker(desk).notify)
+            store.listen(desk.experience.notify)
             courier = await self._courier(stack, guard, keys, sealer)
             dispatcher = self._dispatcher(desk, courier, metrics)
             app.state.services = self._services(
@@ -308,6 +312,7 @@ class House:
             budgets=Budgets(self._catalog.providers(), self._clock.now),
             batches=batches(self._catalog),
             live=self.live,
+            experience=Experience(store, self._catalog, self._clock, lambda: switchboard.ring("learn")),
             interest=ProgressInterest(store.progress_wanted),
             crew=crew,
             clock=self._clock,
@@ -407,6 +412,7 @@ class House:
         prober = Prober(desk.store, courier, clock=self._clock, log=self._log)
         await rescuer.enroll()
         stack.push_async_callback(desk.store.leave)
+        stack.push_async_callback(desk.experience.close)
         sweeps = [
             Sweep("submit", tuning.submit_s, Submitter(desk).run_once, self._log),
             Sweep("poll", tuning.poll_s, Poller(desk).run_once, self._log),
@@ -416,6 +422,7 @@ class House:
             Sweep("replicas", tuning.beat_s, rescuer.beat, self._log),
             Sweep("watch", tuning.watch_s, lambda: switchboard.watch(desk.store.resting), self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
+            Sweep("learn", tuning.learn_s, desk.experience.run_once, self._log),
             Sweep("interest", tuning.interest_s, desk.interest.run_once, self._log),
             Sweep("endpoints", tuning.endpoints_s, prober.run_once, self._log),
             Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),

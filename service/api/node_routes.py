@@ -12,7 +12,7 @@ from service.api.answers import json_response, run_response
 from service.api.auth import Caller
 from service.api.deps import CalledBy, Services, Using
 from service.api.live_answers import live_response, wants_events
-from service.api.node_views import NodeList, detail, summary
+from service.api.node_views import NodeList, detail, summary, typical
 from service.api.starts import AnyRequest, Start, read_start, start_run, started_headers
 from service.api.urls import base_url
 from service.artifacts.files import FILE_LIMIT_BYTES
@@ -21,6 +21,7 @@ from service.definitions.catalog import Catalog, CompiledNode
 from service.definitions.outgoing import FilePart
 from service.definitions.request import OutgoingRequest, address
 from service.ids import new_id
+from service.workers.experience import kind_of_node
 
 MAX_BODY_BYTES = FILE_LIMIT_BYTES + 1024 * 1024  # a file, and what is said beside it
 _MASK = "********"
@@ -60,8 +61,11 @@ async def show_node(
     caller: CalledBy,
     services: Using,
 ) -> Response[bytes]:
-    """Show one node: inputs as JSON Schema, example, curl line."""
-    return json_response(detail(_catalog_of(caller, services).get(node), base_url(request, services)))
+    """Show one node: inputs as JSON Schema, example, curl line, how long its tasks take."""
+    found = _catalog_of(caller, services).get(node)
+    kind = kind_of_node(found.id, "live")
+    kept = (await services.store.sketches([kind])).get(kind)
+    return json_response(detail(found, base_url(request, services), typical(kept.sketch) if kept else None))
 
 
 def _catalog_of(caller: Caller, services: Services) -> Catalog:

@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from service.definitions.catalog import CompiledNode
+from service.lifecycle.durations import Sketch
+from service.lifecycle.plan import ENOUGH_RUNS
 
 
 class NodeSummary(Struct, frozen=True, kw_only=True):
@@ -22,13 +24,25 @@ class NodeSummary(Struct, frozen=True, kw_only=True):
     replaced_by: str | None
 
 
+class Typical(Struct, frozen=True, kw_only=True):
+    """How long tasks of a node take, in seconds: half of them, and nine of ten, have ended by then."""
+
+    median: float
+    p90: float
+
+
 class NodeDetail(NodeSummary, frozen=True, kw_only=True):
-    """A node with all that is needed to call it."""
+    """A node with all that is needed to call it.
+
+    Attributes:
+        typical_s: How long its live tasks have taken lately; null while too few have ended.
+    """
 
     docs: str | None
     input_schema: dict[str, Any]
     example: dict[str, Any]
     curl: str
+    typical_s: Typical | None
 
 
 class NodeList(Struct, frozen=True, kw_only=True):
@@ -53,7 +67,14 @@ def summary(node: CompiledNode) -> NodeSummary:
     )
 
 
-def detail(node: CompiledNode, base: str) -> NodeDetail:
+def typical(sketch: Sketch) -> Typical | None:
+    """Return what users see of durations, once enough of them are known."""
+    if sketch.runs < ENOUGH_RUNS:
+        return None
+    return Typical(median=round(sketch.quantile_s(0.5), 1), p90=round(sketch.quantile_s(0.9), 1))
+
+
+def detail(node: CompiledNode, base: str, typical_s: Typical | None = None) -> NodeDetail:
     """Return a node as its own page shows it."""
     example = node.example()
     body = msgspec.json.encode(example).decode().replace("'", "'\\''")
@@ -67,4 +88,5 @@ def detail(node: CompiledNode, base: str) -> NodeDetail:
         input_schema=node.inputs.schema,
         example=example,
         curl=curl,
+        typical_s=typical_s,
     )

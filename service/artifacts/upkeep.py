@@ -1,4 +1,4 @@
-"""Deletes what its time is over for: uploads, and runs where the settings say how long they are kept."""
+"""Deletes what its time is over for: uploads, old durations, and runs where the settings say how long they are kept."""
 
 from service.artifacts.retention import Retention
 from service.artifacts.vault import Vault
@@ -6,6 +6,7 @@ from service.clock import Clock
 from service.store.base import Store
 
 _BATCH = 100
+_SKETCHES_KEPT_S = 90 * 86400.0
 _BATCHES_OF_RUNS = 5  # in one pass, so that others get to the database in between
 
 
@@ -33,6 +34,7 @@ class Upkeep:
             await self._vault.delete(file_id)
             await self._store.delete_file(file_id)
         await self._store.forget_usage(self._clock.now())
+        await self._store.forget_sketches(self._clock.now() - _SKETCHES_KEPT_S)
         return await self._forget_runs() or len(expired) == _BATCH
 
     async def _forget_runs(self) -> bool:

@@ -22,6 +22,9 @@ class CompiledPace(Struct, frozen=True, kw_only=True):
     at_most_s: float
     deadline_s: float
     with_callback: float
+    at_least_s: float = 1.0
+    looks: float = 4.0
+    by: tuple[str, ...] = ()
 
 
 class CompiledNode(Struct, frozen=True, kw_only=True):
@@ -145,6 +148,9 @@ def _pace(pace: Pace) -> CompiledPace:
         at_most_s=seconds(pace.at_most),
         deadline_s=seconds(pace.deadline),
         with_callback=pace.with_callback,
+        at_least_s=seconds(pace.at_least),
+        looks=pace.looks,
+        by=pace.by,
     )
 
 

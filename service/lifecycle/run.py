@@ -8,6 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from service.definitions.schema import ErrorCode
+from service.lifecycle.durations import Span
 from service.lifecycle.states import FINAL, RunState
 
 RunEventType = Literal[
@@ -149,6 +150,8 @@ class Run(Struct, frozen=True, kw_only=True):
         empty_looks: Polls that said success without results.
         confirms: Polls made since an unconfirmed final callback.
         hinted: A final callback waits to be confirmed.
+        open_at: When its task was last known to be at work; None where its age says nothing about its end. The callback
+            that tells of the end moves it up, since that moment is the end as exactly as it can be known.
         hinted_task_id: The task that a callback named while the answer to the submission was not there.
         upstream_path: Path that the submission went to.
         awaits_input: Its task waits until the user calls another node.
@@ -177,6 +180,7 @@ class Run(Struct, frozen=True, kw_only=True):
     hinted: bool = False
     hinted_task_id: str | None = None
     looked_at: float | None = None
+    open_at: float | None = None
     progressed_at: float | None = None
     upstream_path: str | None = None
     upstream_task_id: str | None = None
@@ -218,8 +222,9 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A run after a fact, with what is told of it."""
+    """A run after a fact, with what is told of it; `took` is how long its task took, where that has been seen."""
 
     run: Run
     events: tuple[EventType, ...] = ()
     entries: tuple[Entry, ...] = ()
+    took: Span | None = None

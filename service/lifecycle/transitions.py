@@ -14,7 +14,9 @@ from service.definitions.error_reader import ReadError
 from service.definitions.reader import Reading, seen_data
 from service.definitions.schema import ErrorCode
 from service.lifecycle.artifacts import numbered
-from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
+from service.lifecycle.durations import Span
+from service.lifecycle.pace import backoff_s, next_look_s, planned_look_s
+from service.lifecycle.plan import LookPlan
 from service.lifecycle.recovery import called_back_late, task_named_late
 from service.lifecycle.run import Billed, Change, Entry, EventType, FlowState, Phase, Run, RunError, UpstreamRef
 from service.lifecycle.states import RunState, may_follow
@@ -89,6 +91,7 @@ class Following(Struct, frozen=True, kw_only=True):
 
     Attributes:
         pace: When it is asked about.
+        plan: When it is asked about where it is known how long such tasks take.
         expects_callback: Upstream was given a callback URL, so looks are fewer.
         needs_result: A success without a result is not believed at once.
         jitter: 0 to 1, drawn anew for each fact.
@@ -100,6 +103,7 @@ class Following(Struct, frozen=True, kw_only=True):
     needs_result: bool
     jitter: float
     tells_progress: bool = False
+    plan: LookPlan | None = None
 
 
 def is_held(run: Run, claimed: Run) -> bool:
@@ -148,9 +152,9 @@ def _told_late(run: Run, outcome: SubmissionOutcome, now: float, following: Foll
 
 def _accepted(run: Run, outcome: Accepted, now: float, following: Following) -> Change:
     reading = outcome.reading
-    wait_s = 0.0 if run.hinted else first_look_s(following.pace, following.jitter)
-    if following.expects_callback:
-        wait_s *= following.pace.with_callback
+    has_ended = reading.state in ("succeeded", "failed", "canceled")
+    run = _replace(run, open_at=None if has_ended or reading.awaits_input else now)
+    wait_s = 0.0 if run.hinted else _wait_s(run, now, following)
     started = _replace(
         run,
         state="running",
@@ -163,7 +167,7 @@ def _accepted(run: Run, outcome: Accepted, now: float, following: Following) -> 
         due_at=None if reading.awaits_input else now + wait_s,
     )
     told = _told(run, started, now, "upstream accepted it", task_id=reading.task_id)
-    if reading.state in ("succeeded", "failed", "canceled"):
+    if has_ended:
         ended = observed(started, reading, now, following)
         return ended if ended and ended.run.is_final else told
     return told
@@ -186,6 +190,18 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
     """Apply what a poll said about a running task."""
     if run.state != "running":
         return None
+    change = _seen(run, reading, now, following)
+    return msgspec.structs.replace(change, took=_took(run, now)) if change and change.run.is_final else change
+
+
+def _took(run: Run, now: float) -> Span | None:
+    """Return how long a task took whose end has just been seen, where its age tells."""
+    if run.open_at is None or run.submitted_at is None:
+        return None
+    return Span(run.open_at - run.submitted_at, now - run.submitted_at)
+
+
+def _seen(run: Run, reading: Reading, now: float, following: Following) -> Change | None:
     if reading.may_be_early and reading.error and now - (run.submitted_at or now) < _NOT_YET_VISIBLE_S:
         return unanswered(run, reading.error, now, following)
     looked = _replace(
@@ -210,7 +226,13 @@ def observed(run: Run, reading: Reading, now: float, following: Following) -> Ch
 def _parked(run: Run, reading: Reading, now: float, following: Following) -> Change:
     """Stop looking at a task that waits for the user; the node that goes on with it has it looked at again."""
     parked = _replace(
-        run, awaits_input=True, data=seen_data(reading), due_at=None, hinted=False, progress=reading.progress
+        run,
+        awaits_input=True,
+        data=seen_data(reading),
+        due_at=None,
+        hinted=False,
+        progress=reading.progress,
+        open_at=None,  # how long it takes is now up to the user
     )
     entry = Entry(at=now, kind="poll", detail={"status": reading.raw_status, "note": "the task waits for input"})
     if run.awaits_input or not _progress_wanted(run, following):
@@ -220,7 +242,8 @@ def _parked(run: Run, reading: Reading, now: float, following: Following) -> Cha
 
 
 def _still_open(run: Run, reading: Reading, now: float, following: Following) -> Change:
-    wait_s = _next_look_s(run.looks, following)
+    run = _replace(run, open_at=run.open_at and now)
+    wait_s = _wait_s(run, now, following)
     hinted, confirms = run.hinted, run.confirms
     if hinted and confirms < len(_CONFIRM_AGAIN_S):
         wait_s, confirms = min(wait_s, _CONFIRM_AGAIN_S[confirms]), confirms + 1
@@ -254,8 +277,13 @@ def _with_progress_event(before: Run, run: Run, now: float, entry: Entry, follow
     return Change(run=told, events=("run.progressed",), entries=(entry,))
 
 
-def _next_look_s(looks: int, following: Following) -> float:
-    return next_look_s(following.pace, looks, following.jitter, expects_callback=following.expects_callback)
+def _wait_s(run: Run, now: float, following: Following) -> float:
+    """Return the wait before the next look at a task that is at work: as planned, or at the pace of the definition."""
+    pace, jitter = following.pace, following.jitter
+    if following.plan is not None and run.open_at is not None and run.submitted_at is not None:
+        with_callback = pace.with_callback if following.expects_callback else 1.0
+        return planned_look_s(following.plan, now - run.submitted_at, jitter, with_callback)
+    return next_look_s(pace, run.looks, jitter, expects_callback=following.expects_callback)
 
 
 def unanswered(
@@ -264,7 +292,9 @@ def unanswered(
     """Note a poll that said nothing about the task; it never fails a run."""
     if run.state not in ("running", "submit_unknown"):
         return None
-    wait_s = max(_next_look_s(run.looks + 1, following), retry_after_s or 0.0)
+    # A plan supposes that the last look told something; without an answer the definition's pace goes on.
+    paced_s = next_look_s(following.pace, run.looks + 1, following.jitter, expects_callback=following.expects_callback)
+    wait_s = max(paced_s, retry_after_s or 0.0)
     detail = {"error": error.code, "message": error.message, "again_in_s": round(wait_s, 1)}
     later = _replace(run, looks=run.looks + 1, looked_at=now, due_at=now + wait_s)
     return Change(run=later, entries=(Entry(at=now, kind="poll", detail=detail),))
@@ -285,7 +315,8 @@ def hinted(run: Run, reading: Reading, now: float, *, min_interval_s: float) -> 
     if run.state == "running":
         soonest = now if run.looked_at is None else max(now, run.looked_at + min_interval_s)
         due_at = soonest if due_at is None else min(due_at, soonest)
-    return Change(run=_replace(run, hinted=True, confirms=0, due_at=due_at), entries=(entry,))
+    called = _replace(run, hinted=True, confirms=0, due_at=due_at, open_at=run.open_at and now)
+    return Change(run=called, entries=(entry,))
 
 
 def reconciled(run: Run, reading: Reading, now: float) -> Change | None:

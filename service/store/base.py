@@ -13,6 +13,7 @@ from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
 from service.store.groups import Groups
 from service.store.outbox import Outbox
+from service.store.sketches import Sketches
 from service.store.starts import Allowance, Idempotency, Started
 from service.store.subscriptions import Subscriptions
 
@@ -122,7 +123,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     expires_at: float
 
 
-class Store(Outbox, Subscriptions, Groups, Protocol):
+class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     """Everything that is kept."""
 
     async def open(self) -> None:

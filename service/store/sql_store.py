@@ -37,6 +37,7 @@ from service.store.rows import (
 )
 from service.store.sql_groups import SqlGroups
 from service.store.sql_outbox import SqlOutbox
+from service.store.sql_sketches import SqlSketches
 from service.store.sql_subscriptions import SqlSubscriptions
 from service.store.starts import Allowance, Idempotency, Started
 
@@ -48,7 +49,7 @@ _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
 _OF_A_RUN = ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")
 
 
-class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups):
+class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     """A `Store` over an engine.
 
     Args:

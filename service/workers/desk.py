@@ -13,6 +13,7 @@ from service.log import Log
 from service.store.base import Store
 from service.upstream.client import UpstreamClient
 from service.workers.budget import Budgets
+from service.workers.experience import Experience
 from service.workers.interest import ProgressInterest
 from service.workers.live import LiveAnswers
 from service.workers.sweep import Crew
@@ -46,6 +47,7 @@ class Desk(Struct, frozen=True, kw_only=True):
         clock: The time.
         chance: Source of jitter.
         live: Who hears answers while they come.
+        experience: How long tasks take.
         interest: Who wants to hear of every step of a progress.
         ring: Rings a sweep by name.
         log: Structured log.
@@ -61,6 +63,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: random.Random
     live: LiveAnswers
+    experience: Experience
     interest: ProgressInterest
     ring: Callable[[str], None]
     log: Log
@@ -80,6 +83,7 @@ class Desk(Struct, frozen=True, kw_only=True):
         """Return how a run's task is followed."""
         return Following(
             pace=node.pace,
+            plan=self.experience.plan(run, node),
             expects_callback=self.callback_url(run, node) is not None,
             needs_result=node.node.kind == "task",
             jitter=self.chance.random(),

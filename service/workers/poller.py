@@ -5,7 +5,7 @@ from itertools import islice
 from service.definitions.catalog import CompiledNode
 from service.definitions.schema import AskMany
 from service.lifecycle.run import Change, Run
-from service.lifecycle.transitions import is_held, observed, unanswered
+from service.lifecycle.transitions import Following, is_held, observed, unanswered
 from service.upstream.client import Asked
 from service.workers.conductor import Conductor
 from service.workers.desk import Desk
@@ -89,13 +89,13 @@ class Poller(LaneWorker):
             desk.budgets.of(run.lane).pause(asked.retry_after_s)
         if not asked.reading.known_status:
             desk.log.warning("poll.unknown_status", run=run.id, node=run.node, status=asked.reading.raw_status)
-        await desk.store.change(run.id, lambda current: self._apply(current, run, node, asked))
+        following = desk.following(run, node)
+        await desk.store.change(run.id, lambda current: self._apply(current, run, following, asked))
 
-    def _apply(self, run: Run, claimed: Run, node: CompiledNode, asked: Asked) -> Change | None:
-        desk, reading = self._desk, asked.reading
+    def _apply(self, run: Run, claimed: Run, following: Following, asked: Asked) -> Change | None:
+        now, reading = self._desk.clock.now(), asked.reading
         if not (reading.is_end or is_held(run, claimed)):
             return None
-        now, following = desk.clock.now(), desk.following(run, node)
         if reading.state is None and reading.error is not None:
             return unanswered(run, reading.error, now, following, asked.retry_after_s)
         return observed(run, reading, now, following)

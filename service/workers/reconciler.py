@@ -1,7 +1,7 @@
 """Looks for tasks of submissions whose outcome is unknown, where upstream can be asked by our own id."""
 
 from service.lifecycle.run import Change, Run
-from service.lifecycle.transitions import is_held, reconciled, unanswered, unreconcilable
+from service.lifecycle.transitions import Following, is_held, reconciled, unanswered, unreconcilable
 from service.upstream.client import Asked
 from service.workers.lanes import LaneWorker
 
@@ -23,18 +23,18 @@ class Reconciler(LaneWorker):
         if node is not None and run.upstream_path:
             client = desk.clients[run.mode]
             asked = await client.ask_by_external_id(node, run)
-        await desk.store.change(run.id, lambda current: self._apply(current, run, asked))
+        following = desk.following(run, node) if node else None
+        await desk.store.change(run.id, lambda current: self._apply(current, run, following, asked))
 
-    def _apply(self, run: Run, claimed: Run, asked: Asked | None) -> Change | None:
-        desk, now = self._desk, self._desk.clock.now()
+    def _apply(self, run: Run, claimed: Run, following: Following | None, asked: Asked | None) -> Change | None:
+        now = self._desk.clock.now()
         if not is_held(run, claimed):
             return None
-        node = desk.node(run)
-        if asked is None or node is None:
+        if asked is None or following is None:
             return unreconcilable(run, now)
         error = asked.reading.error
         if error is None or asked.reading.state is not None:
             return reconciled(run, asked.reading, now) or unreconcilable(run, now)
         if error.code == "not_found" and run.hinted_task_id:
             return unreconcilable(run, now)
-        return unanswered(run, error, now, desk.following(run, node), asked.retry_after_s)
+        return unanswered(run, error, now, following, asked.retry_after_s)

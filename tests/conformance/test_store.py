@@ -14,12 +14,14 @@ import pytest
 from service.errors import StoreError
 from service.ids import first_id
 from service.lifecycle import transitions as rules
+from service.lifecycle.durations import Sketch, Span
 from service.lifecycle.run import Change, Entry, EventType, Run, Webhook
 from service.lifecycle.transitions import queued
 from service.settings import Secret
 from service.store.base import EventFilter, KeptEvent, KeyRecord, Place, RunFilter, Store
 from service.store.opening import store_of
 from service.store.outbox import DeliveryResult
+from service.store.sketches import KeptSketch
 from service.store.sql_store import SqlStore
 from service.store.starts import Allowance, Idempotency
 from tests.fakes.postgres import PostgresServer
@@ -605,6 +607,34 @@ async def test_an_idempotency_key_keeps_its_run_for_seven_days(store: Store, clo
     assert (held, kept, again.replayed) == ([], 0, True)
     assert free == [run.id]
     assert (counted, gone, await store.count_old_keys(held_until)) == (1, 1, 0)
+
+
+async def test_what_was_learned_is_kept_by_whoever_saw_it_last(store: Store, clock: ManualClock) -> None:
+    """Of two processes that learned from the same state one is refused, and nothing that the other wrote is lost."""
+    fresh = Sketch().learned(Span(1, 2))
+    assert await store.sketches(["a", "b"]) == {}
+    assert await store.sketches([]) == {}
+
+    assert await store.keep_sketch("a", fresh, 0, clock.now())
+    assert not await store.keep_sketch("a", Sketch().learned(Span(5, 6)), 0, clock.now())
+    kept = await store.sketches(["a", "b"])
+    assert kept == {"a": KeptSketch(fresh, 1)}
+
+    learned = await asyncio.gather(
+        *(store.keep_sketch("a", fresh.learned(Span(n, n + 1)), kept["a"].version, clock.now()) for n in range(5))
+    )
+    assert sorted(learned) == [False] * 4 + [True]
+    (again,) = (await store.sketches(["a"])).values()
+    assert (again.version, again.sketch.runs) == (2, 2)
+
+
+async def test_what_was_learned_long_ago_is_forgotten(store: Store) -> None:
+    """Kinds of tasks that nothing was added to since a moment go, others stay."""
+    for kind, at in (("old", 100.0), ("new", 200.0)):
+        assert await store.keep_sketch(kind, Sketch().learned(Span(1, 2)), 0, at)
+
+    assert await store.forget_sketches(200.0) == 1
+    assert [*await store.sketches(["old", "new"])] == ["new"]
 
 
 async def test_the_hot_queries_use_their_indexes(tmp_path: Path, clock: ManualClock) -> None:

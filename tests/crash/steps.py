@@ -45,6 +45,7 @@ READING = frozenset(
         "run_by_token",
         "run_input",
         "runs",
+        "sketches",
         "stray_rows",
         "timeline",
     }
@@ -65,9 +66,11 @@ ELSEWHERE = {
     "recover": "one transaction of a request or a probe; whoever repeats it sends nothing that has been delivered",
     "replay": "one statement of a request, which the caller repeats",
     "send_again": "one statement of a request, which the caller repeats",
+    "keep_sketch": "one statement that no run waits for; what it would have told, the next runs tell",
     "revoke_key": "one transaction of a command",
     "forget": "one transaction of a command",
     "forget_keys": "one transaction of a command",
+    "forget_sketches": "one statement of the upkeep, which may as well come a minute later",
     "forget_usage": "one statement of the upkeep, which may as well come a minute later",
 }
 _VERBS = dict(inspect.getmembers(Store, inspect.iscoroutinefunction))

@@ -22,7 +22,9 @@ from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
 
 API_KEY = "test-key"
-QUICK = CompiledPace(first_s=0.1, every_s=0.1, growth=1.1, at_most_s=0.5, deadline_s=60, with_callback=50)
+QUICK = CompiledPace(
+    first_s=0.1, every_s=0.1, growth=1.1, at_most_s=0.5, deadline_s=60, with_callback=50, at_least_s=0.05
+)
 TUNING = Tuning(
     submit_s=0.05,
     poll_s=0.05,

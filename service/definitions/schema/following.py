@@ -94,7 +94,10 @@ class Pace(Word, frozen=True, kw_only=True):
         first: After the submission.
         every: Between looks at first.
         growth: Each wait is so many times the one before.
+        at_least: Shortest wait, once it is known how long such tasks take.
         at_most: Longest wait.
+        looks: Looks that a run may take on average, once it is known how long such tasks take.
+        by: Inputs that such tasks are told apart by; those that a node does not have do not count.
         deadline: The run is given up after this time.
         with_callback: Waits are so many times longer while a callback is expected.
     """
@@ -102,7 +105,10 @@ class Pace(Word, frozen=True, kw_only=True):
     first: Duration = "5s"
     every: Duration = "5s"
     growth: Annotated[float, Meta(ge=1)] = 1.2
+    at_least: Duration = "1s"
     at_most: Duration = "60s"
+    looks: Annotated[float, Meta(ge=1)] = 4.0
+    by: tuple[Name, ...] = ("model", "model_name", "mode", "duration", "seconds", "quality", "resolution")
     deadline: Duration = "60m"
     with_callback: Annotated[float, Meta(ge=1)] = 2.0
 

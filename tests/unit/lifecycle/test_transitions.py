@@ -12,13 +12,15 @@ from service.definitions.error_reader import ReadError
 from service.definitions.reader import Reading
 from service.definitions.results import ReadArtifact
 from service.lifecycle import transitions as rules
-from service.lifecycle.pace import backoff_s, first_look_s, next_look_s
+from service.lifecycle.pace import backoff_s, next_look_s
+from service.lifecycle.plan import LookPlan
 from service.lifecycle.run import FlowState, Run, RunError, Webhook
 from service.lifecycle.states import FINAL, OPEN, TRANSITIONS, RunState, may_follow
 from service.lifecycle.transitions import Accepted, Following, Refused, Unknown
 
 PACE = CompiledPace(first_s=15, every_s=10, growth=2, at_most_s=60, deadline_s=3600, with_callback=4)
 FOLLOWING = Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+TRUSTING = msgspec.structs.replace(FOLLOWING, needs_result=False)
 DONE = Reading(task_id="t", state="succeeded", artifacts=(ReadArtifact(kind="video", url="https://x/v.mp4"),))
 BUSY = ReadError(code="rate_limited", message="slow down", retryable=True)
 STATES = get_args(RunState)
@@ -265,8 +267,85 @@ def test_backoff_doubles_and_first_looks_are_spread() -> None:
     waits = [backoff_s(n, 0.5, None) for n in range(1, 9)]
 
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert first_look_s(PACE, 0.0) == 13.5
-    assert first_look_s(PACE, 1.0) == 16.5
+    assert next_look_s(PACE, 0, 0.0, expects_callback=False) == 13.5
+    assert next_look_s(PACE, 0, 1.0, expects_callback=False) == 16.5
+
+
+def test_an_end_tells_between_which_looks_it_was() -> None:
+    """A task that was seen at work and then over took a time between the two, counted from its submission."""
+    open_ = Reading(task_id="t", state="running")
+    started = rules.submission_ended(
+        a_run("submitting", attempts=1, submitted_at=100.0),
+        Accepted(reading=open_, path="/p"),
+        103.0,
+        TRUSTING,
+        attempt=1,
+    )
+    assert started is not None
+    looked = rules.observed(started.run, open_, 118.0, TRUSTING)
+    assert looked is not None
+    unheard = rules.unanswered(looked.run, BUSY, 125.0, TRUSTING)
+    assert unheard is not None
+    ended = rules.observed(unheard.run, DONE, 131.0, TRUSTING)
+
+    assert ended is not None
+    assert ended.took == (18.0, 31.0)
+    assert (started.took, looked.took, unheard.took) == (None, None, None)
+
+
+def test_a_callback_tells_the_moment_of_the_end() -> None:
+    """What the look after a callback confirms happened when it came; a callback that lied tells nothing."""
+    called = rules.hinted(a_run("running", submitted_at=100.0, open_at=103.0), DONE, 120.0, min_interval_s=1.0)
+    assert called is not None
+    confirmed = rules.observed(called.run, DONE, 120.2, TRUSTING)
+    refuted = rules.observed(called.run, Reading(task_id="t", state="running"), 120.2, TRUSTING)
+    assert refuted is not None
+    later = rules.observed(refuted.run, DONE, 140.0, TRUSTING)
+
+    assert confirmed is not None
+    assert confirmed.took == pytest.approx((20.0, 20.2))
+    assert later is not None
+    assert later.took == pytest.approx((20.2, 40.0))
+
+
+def test_what_waited_for_its_user_tells_nothing_of_durations() -> None:
+    """A task that was parked once is neither learned from nor looked at by what was learned."""
+    parked = rules.observed(
+        a_run("running", submitted_at=100.0, open_at=103.0),
+        Reading(task_id="t", state="running", awaits_input=True),
+        120.0,
+        TRUSTING,
+    )
+    assert parked is not None
+    goes_on = rules.observed(parked.run, Reading(task_id="t", state="running"), 500.0, TRUSTING)
+    assert goes_on is not None
+    ended = rules.observed(goes_on.run, DONE, 510.0, TRUSTING)
+
+    assert ended is not None
+    assert ended.run.is_final
+    assert ended.took is None
+
+
+def test_a_plan_says_when_to_look_and_an_answerless_look_does_not_move_it() -> None:
+    """Looks come when the plan says for the age of the task, later in proportion while a callback is expected."""
+    plan = LookPlan(ages_s=(0.0, 20.0, 24.0), next_s=(20.0, 24.0), gaps_s=(4.0, 4.0), at_least_s=1, at_most_s=60)
+    planned = msgspec.structs.replace(FOLLOWING, plan=plan)
+    called = msgspec.structs.replace(planned, expects_callback=True)
+    open_ = Reading(task_id="t", state="running")
+
+    def due_at(run: Run, following: Following, now: float) -> float | None:
+        change = rules.observed(run, open_, now, following)
+        assert change is not None
+        return change.run.due_at
+
+    run = a_run("running", submitted_at=100.0, open_at=101.0)
+    assert due_at(run, planned, 105.0) == pytest.approx(120.0)
+    assert due_at(run, planned, 120.1) == pytest.approx(124.0)
+    assert due_at(run, called, 105.0) == pytest.approx(100.0 + 4 * 20)
+    assert due_at(msgspec.structs.replace(run, open_at=None), planned, 105.0) == pytest.approx(115.0)
+    unheard = rules.unanswered(run, BUSY, 105.0, planned)
+    assert unheard is not None
+    assert unheard.run.due_at == pytest.approx(115.0)
 
 
 def test_runs_survive_the_store_format() -> None:

@@ -623,6 +623,18 @@ DELETE FROM idempotency_keys WHERE (scope, key) IN
 -- name: usage_delete
 DELETE FROM key_usage WHERE day < :day;
 
+-- name: sketches_get
+SELECT kind, doc, version FROM sketches WHERE kind = ANY(:kinds::text[]);
+
+-- name: sketch_put
+-- Written only on the version that it was made from; what has none yet is made from nothing.
+INSERT INTO sketches (kind, version, learned_at, doc) VALUES (:kind, 1, :learned_at, :doc)
+ON CONFLICT (kind) DO UPDATE SET version = sketches.version + 1, learned_at = excluded.learned_at, doc = excluded.doc
+WHERE sketches.version = :version;
+
+-- name: sketches_forget
+DELETE FROM sketches WHERE learned_at < :before;
+
 -- name: check_runs_without_input
 SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_id = runs.id);
 
