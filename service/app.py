@@ -51,6 +51,7 @@ from service.upstream.transport import Transport
 from service.workers.budget import Budgets
 from service.workers.conductor import FlowWaker
 from service.workers.desk import Batch, Desk
+from service.workers.gatherer import Gatherer
 from service.workers.interest import ProgressInterest
 from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
@@ -81,6 +82,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         beat_s: Signs of life, and a look for those of others.
         watch_s: Waits for runs that another process may end.
         deliver_s: Deliveries that wait on their ladder.
+        groups_s: Groups whose time has come.
         interest_s: Endpoints that want to hear of progress.
         endpoints_s: Endpoints that end, or are tried again.
         upkeep_s: Uploads whose time is over.
@@ -101,6 +103,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     beat_s: float = 3.0
     watch_s: float = 0.4
     deliver_s: float = 0.5
+    groups_s: float = 1.0
     interest_s: float = 2.0
     endpoints_s: float = 10.0
     upkeep_s: float = 60.0
@@ -389,6 +392,7 @@ class House:
 
         rescuer, tuning = Rescuer(desk, share), self._tuning
         prober = Prober(desk.store, courier, clock=self._clock, log=self._log)
+        gatherer = Gatherer(desk.store, self._clock, switchboard.notify_group, self._log)
         await rescuer.enroll()
         stack.push_async_callback(desk.store.leave)
         sweeps = [
@@ -400,6 +404,7 @@ class House:
             Sweep("replicas", tuning.beat_s, rescuer.beat, self._log),
             Sweep("watch", tuning.watch_s, lambda: switchboard.watch(desk.store.resting), self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
+            Sweep("groups", tuning.groups_s, gatherer.run_once, self._log),
             Sweep("interest", tuning.interest_s, desk.interest.run_once, self._log),
             Sweep("endpoints", tuning.endpoints_s, prober.run_once, self._log),
             Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),

@@ -4,7 +4,19 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.api import artifacts, callbacks, deliveries, endpoints, events, files, health, node_routes, relay, runs
+from service.api import (
+    artifacts,
+    callbacks,
+    deliveries,
+    endpoints,
+    events,
+    files,
+    groups,
+    health,
+    node_routes,
+    relay,
+    runs,
+)
 from service.api.deps import provide_caller, provide_services
 from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
 from service.errors import CallerError, StoreError
@@ -21,6 +33,10 @@ ROUTES = (
     runs.adopt_run,
     runs.abandon_run,
     runs.retry_run,
+    groups.all_groups,
+    groups.show_group,
+    groups.close_group,
+    groups.cancel_group,
     events.list_events,
     events.stream_events,
     deliveries.replay_event,
