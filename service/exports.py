@@ -1,4 +1,4 @@
-"""The generated files of the checkout: the API document, the page of all nodes, the JSON Schemas of the format.
+"""The generated files of the checkout: the documents of the API and of its events, the page of nodes, JSON Schemas.
 
 They are committed, so that people and editors find them without running anything; `stale` tells when one is not
 what the code says.
@@ -6,6 +6,7 @@ what the code says.
 
 from pathlib import Path
 
+from service.api.asyncapi import build_asyncapi
 from service.api.nodes_page import nodes_page
 from service.api.openapi import build_document
 from service.definitions.catalog import load_catalog
@@ -16,7 +17,12 @@ def generated_files() -> dict[str, bytes]:
     """Return the content of every generated file, by its path in the checkout."""
     schemas = {f"openapi/schemas/{name}": content for name, content in format_schemas().items()}
     catalog = load_catalog()
-    return {"openapi/openapi.json": build_document(catalog), "docs/nodes.md": nodes_page(catalog), **schemas}
+    return {
+        "openapi/openapi.json": build_document(catalog),
+        "openapi/asyncapi.json": build_asyncapi(catalog),
+        "docs/nodes.md": nodes_page(catalog),
+        **schemas,
+    }
 
 
 def write(root: Path) -> None:

@@ -48,6 +48,7 @@ class _Texts(Struct, frozen=True, kw_only=True):
     HALLEY_SECRET_KEY: str | None = None
     HALLEY_NODES_PATH: str = ""
     HALLEY_EGRESS_ALLOW: str = ""
+    HALLEY_SINKS: str = ""
     HALLEY_KEEP_RUNS: str | None = None
     HALLEY_LOG: Literal["text", "json"] = "text"
 
@@ -67,6 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         secret_key: Key that signing secrets are derived from; made in the data folder when not given.
         nodes_path: More definition folders.
         egress_allow: Networks that webhooks may reach although they are not public.
+        sinks: URLs of message brokers that are told events; read by `delivery.sinks.urls`.
         keep_runs_s: Runs that ended longer ago are deleted with all that was kept of them; None keeps all.
         log: Form of the log lines.
     """
@@ -82,6 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     secret_key: Secret | None
     nodes_path: tuple[Path, ...]
     egress_allow: tuple[IPv4Network | IPv6Network, ...]
+    sinks: tuple[Secret, ...]
     keep_runs_s: float | None
     log: Literal["text", "json"]
 
@@ -112,6 +115,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         secret_key=_secret(texts.HALLEY_SECRET_KEY),
         nodes_path=_folders(texts.HALLEY_NODES_PATH),
         egress_allow=_networks(texts.HALLEY_EGRESS_ALLOW),
+        sinks=tuple(map(Secret, texts.HALLEY_SINKS.split())),
         keep_runs_s=_age(texts.HALLEY_KEEP_RUNS),
         log=texts.HALLEY_LOG,
     )

@@ -1,6 +1,6 @@
 """What handlers are given: the services, made once in `app.py` and kept in the application's state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from litestar import Request
@@ -56,6 +56,7 @@ class Services(Struct, frozen=True, kw_only=True):
         files: Uploads.
         links: Makes and checks links to what is in the vault.
         sealer: Seals webhook URLs.
+        public_keys: Tells the public keys that a workspace's events are signed under, the current one first.
         inbound: Counts what strangers try.
         materials: Make ready what runs bring along, by mode.
         upstream_url: Base URL of the aggregator, shown in previews.
@@ -69,6 +70,7 @@ class Services(Struct, frozen=True, kw_only=True):
         stream_cap_s: How long a stream of events may last; whoever listens comes back.
         relay_limits: How long a relayed WebSocket may be open.
         openapi: The API document, as served.
+        asyncapi: The document of events, as served.
         is_ready: Whether new work is taken; False once the process is stopping.
     """
 
@@ -87,6 +89,7 @@ class Services(Struct, frozen=True, kw_only=True):
     files: Files
     links: Links
     sealer: Sealer
+    public_keys: Callable[[str], Sequence[bytes]]
     inbound: Inbound
     materials: Mapping[Mode, Materials]
     upstream_url: str
@@ -100,6 +103,7 @@ class Services(Struct, frozen=True, kw_only=True):
     stream_cap_s: float
     relay_limits: RelayLimits
     openapi: bytes
+    asyncapi: bytes
     is_ready: Callable[[], bool]
 
     def materials_of(self, mode: str) -> Materials:

@@ -15,6 +15,7 @@ from service.api.auth import Caller
 from service.api.bodies import is_form, read_input
 from service.api.deps import CalledBy, Services, Using
 from service.api.endpoint_fields import EndpointForm, new_secret
+from service.api.event_types import example, sample_run
 from service.api.events import AnyEvent
 from service.api.parameters import ENDPOINTS, ParameterCheck
 from service.api.starts import AnyRequest
@@ -24,7 +25,6 @@ from service.definitions.inputs import InputCheck
 from service.definitions.schema import Field
 from service.delivery.courier import Letter, address_of
 from service.delivery.receivers import hash_url
-from service.delivery.samples import sample_event
 from service.delivery.sender import Outcome
 from service.errors import Conflict, Fault, InvalidInput, NotFound
 from service.ids import made_at, new_id
@@ -275,13 +275,14 @@ async def send_test_event(endpoint: EndpointId, caller: CalledBy, services: Usin
     """Send an endpoint an example of what it subscribes to, at once and once, and tell what became of it."""
     found = await own_endpoint(endpoint, caller, services)
     now = services.clock.now()
-    event = sample_event(found, now)
+    run = msgspec.structs.replace(sample_run(services.catalog), workspace=caller.workspace, metadata={"test": True})
+    event_id = new_id("evt", now)
     letter = Letter(
-        event_id=event.id,
-        event_type=event.type,
-        told_of=event.data.id,
+        event_id=event_id,
+        event_type=found.types[0],
+        told_of=run.id,
         workspace=caller.workspace,
-        body=msgspec.json.encode(event),
+        body=msgspec.json.encode(example(found.types[0], run, event_id)),
     )
     exchange = await services.courier.send(letter, address_of(found, now))
     return json_response(

@@ -1,4 +1,4 @@
-"""Operations: liveness, readiness, metrics and the API document. Open to all; only who has an API key is told more."""
+"""Operations: liveness, readiness, metrics and the two documents. Open to all; only who has an API key is told more."""
 
 from collections.abc import Mapping
 
@@ -66,6 +66,12 @@ async def metrics(services: Using) -> Response[bytes]:
     """Give the counters in the Prometheus text format."""
     text = services.metrics.render(await services.store.open_runs())
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@get("/asyncapi.json")
+async def asyncapi(services: Using) -> Response[bytes]:
+    """Give the document of events."""
+    return Response(services.asyncapi, media_type="application/json")
 
 
 @get("/openapi.json")

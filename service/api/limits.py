@@ -30,7 +30,16 @@ _KEY_HEADERS = (b"authorization", b"x-api-key", b"sec-websocket-protocol")
 KEY_PROTOCOL = "halley.key."  # how a browser sends a key with a WebSocket
 _NETWORK_OF_ONE = 64  # bits of an IPv6 address that its owner cannot choose
 # Here a key changes nothing, so a stray one, such as a proxy's own, is nobody's guess.
-_KEYLESS = frozenset({"/healthz", "/metrics", "/openapi.json", "/v1/callbacks/{token}"})
+_KEYLESS = frozenset(
+    {
+        "/healthz",
+        "/metrics",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/.well-known/jwks.json",
+        "/v1/callbacks/{token}",
+    }
+)
 _LINKED = "/v1/artifacts/{artifact}"  # looks at a key where there is no signature
 _TELLS_MORE = "/readyz"
 

@@ -133,6 +133,11 @@ GROUPS = {
     "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Groups on a page."),
 }
 READ = {"wait": START["wait"]}
+SIGNING_KEYS = {
+    "workspace": Field(
+        type="string", max_length=200, assumed="default", about="Whose keys; that of the API key that started the run."
+    )
+}
 
 _HEADER_PREFIX = "halley-"
 _METADATA_BYTES = 4000

@@ -55,6 +55,8 @@ ACCESS: dict[str, Access] = {
     "GET /readyz": "public",
     "GET /metrics": "public",
     "GET /openapi.json": "public",
+    "GET /asyncapi.json": "public",
+    "GET /.well-known/jwks.json": "public",
 }
 _WIDTH: tuple[KeyScope, ...] = ("read", "run", "admin")
 

@@ -16,6 +16,7 @@ from service.api import (
     node_routes,
     relay,
     runs,
+    signing_keys,
 )
 from service.api.deps import provide_caller, provide_services
 from service.api.problems import on_bug, on_caller_error, on_http_error, on_store_error
@@ -55,10 +56,12 @@ ROUTES = (
     files.upload_file,
     files.show_or_delete_file,
     callbacks.receive_callback,
+    signing_keys.show_signing_keys,
     health.healthz,
     health.readyz,
     health.metrics,
     health.openapi,
+    health.asyncapi,
 )
 DEPENDENCIES = {
     "services": Provide(provide_services, sync_to_thread=False),

@@ -15,6 +15,8 @@ from service.app import locked
 from service.clock import SystemClock
 from service.definitions.catalog import Catalog, load_catalog
 from service.definitions.loader import DefinitionFaults
+from service.delivery.sinks.owner import Sinks
+from service.delivery.sinks.urls import read_sinks
 from service.errors import SettingsError, StoreError
 from service.settings import Secret, Settings, load_settings
 from service.store.postgres import upgrade
@@ -47,6 +49,7 @@ def _line(check: Check) -> str:
 def _checks() -> Iterator[Check]:
     try:
         settings = load_settings()
+        Sinks(read_sinks(settings.sinks))
     except SettingsError as exc:
         yield Check(name="settings", is_good=False, said=str(exc), todo="set it right, or unset it")
         return

@@ -10,7 +10,7 @@ import click
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
               help="The checkout; default: the current folder.")  # fmt: skip
 def command(root: Path, *, check: bool) -> None:
-    """Write the API document, the page of all nodes and the definitions' JSON Schemas."""
+    """Write the documents of the API and its events, the page of all nodes and the definitions' JSON Schemas."""
     # Imported here because making documents is slow to load, and `halley --help` loads this module.
     from service.exports import stale, write  # noqa: PLC0415
 

@@ -10,12 +10,25 @@ from service.clock import Clock
 from service.delivery.envelopes import Enveloped, enveloped, source_of, tags
 from service.delivery.profiles import Profile, profile_of
 from service.delivery.sender import Exchange, Handshake, Sender
-from service.delivery.signer import signed_headers
-from service.lifecycle.endpoint import Endpoint, Envelope, active_secrets
+from service.delivery.signer import SigningKey, signed_headers
+from service.delivery.sinks.base import Message
+from service.delivery.sinks.owner import Sinks
+from service.lifecycle.endpoint import EVERYWHERE, Endpoint, Envelope, active_secrets
 from service.lifecycle.run import WebhookMethod
 from service.sealing import CannotOpen, Sealer
 
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class _Data(Struct):
+    node: str | None = None
+
+
+class _Event(Struct):
+    data: _Data
+
+
+_decode_node = msgspec.json.Decoder(_Event).decode
 
 
 class Letter(Struct, frozen=True, kw_only=True):
@@ -46,6 +59,7 @@ class Address(Struct, frozen=True, kw_only=True):
         envelope: What it is sent of an event.
         sealed_headers: JSON object of headers that it wants besides.
         request_origin: What it gave permission to, by the rules of CloudEvents.
+        sink: Name of the sink that it is, if it is one.
         secrets: What is signed with; None for the secrets of the workspace.
     """
 
@@ -55,6 +69,7 @@ class Address(Struct, frozen=True, kw_only=True):
     envelope: Envelope = "halley"
     sealed_headers: str | None = None
     request_origin: str | None = None
+    sink: str | None = None
     secrets: tuple[str, ...] | None = None
 
 
@@ -66,6 +81,7 @@ def address_of(endpoint: Endpoint, now: float) -> Address:
         envelope=endpoint.envelope,
         sealed_headers=endpoint.sealed_headers,
         request_origin=endpoint.request_origin,
+        sink=endpoint.id if endpoint.workspace == EVERYWHERE else None,
         secrets=active_secrets(endpoint, now),
     )
 
@@ -75,8 +91,10 @@ class Courier:
 
     Args:
         sender: Makes one exchange.
+        sinks: The brokers that the operator has named.
         sealer: Opens what is sealed of an address.
         secrets_of: Signing secrets of a workspace.
+        keys_of: Its ed25519 keys, which sign beside whatever secrets.
         public_url: Where the outside knows this Halley, for CloudEvents.
         clock: The time.
     """
@@ -85,30 +103,54 @@ class Courier:
         self,
         sender: Sender,
         *,
+        sinks: Sinks,
         sealer: Sealer,
         secrets_of: Callable[[str], Sequence[str]],
+        keys_of: Callable[[str], Sequence[SigningKey]],
         public_url: str | None,
         clock: Clock,
     ) -> None:
         self._sender = sender
+        self._sinks = sinks
         self._sealer = sealer
         self._secrets_of = secrets_of
+        self._keys_of = keys_of
         self._public_url = public_url
         self._clock = clock
 
     async def send(self, letter: Letter, address: Address) -> Exchange:
         """Make one attempt; failures are outcomes, not exceptions."""
+        if address.sink is not None:
+            return await self._publish(letter, address, address.sink)
         try:
             url, secrets, headers = self._opened(letter, address)
         except CannotOpen as exc:  # the right key may be there after the next start
             return Exchange(outcome="failed", reason=f"The receiver's URL, headers or secret cannot be read: {exc}.")
         sent = self._enveloped(letter, address)
         moment = datetime.fromtimestamp(self._clock.wall(), UTC)
-        signed = signed_headers(secrets, letter.event_id, moment, sent.body)
+        signed = signed_headers(secrets, letter.event_id, moment, sent.body, self._keys_of(letter.workspace))
         if sent.body:
             signed["content-type"] = sent.content_type
         return await self._sender.send(
             url, sent.body, headers | sent.headers | signed, method=address.method, profile=address.profile
+        )
+
+    async def _publish(self, letter: Letter, address: Address, name: str) -> Exchange:
+        sink = self._sinks.get(name)
+        if sink is None:  # another process was started with another setting
+            return Exchange(outcome="failed", reason=f"HALLEY_SINKS of this process does not name {name}.")
+        sent = self._enveloped(letter, address)
+        return await sink.publish(
+            Message(
+                event_id=letter.event_id,
+                event_type=letter.event_type,
+                workspace=letter.workspace,
+                subject_id=letter.told_of,
+                node=_decode_node(letter.body).data.node,
+                body=sent.body,
+                content_type=sent.content_type,
+                headers=sent.headers,
+            )
         )
 
     async def ask(self, url: str, origin: str, *, rate_per_s: float | None = None) -> Handshake:

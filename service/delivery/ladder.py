@@ -80,6 +80,12 @@ RESUME = Ladder(
     tail=Tail(dense_for_s=15 * MINUTE_S, every_s=5 * MINUTE_S, at_least_s=DAY_S),
 )
 
+# For infrastructure of our own: once it is up again, nothing shall wait for long.
+OUTAGE = Ladder(
+    steps_s=(0.0, 1.0, 2.0, 5.0, 10.0, 30.0),
+    tail=Tail(dense_for_s=DAY_S, every_s=5 * MINUTE_S, at_least_s=7 * DAY_S),
+)
+
 
 def next_delay_s(
     ladder: Ladder, so_far: SoFar, *, random: float, retry_after_s: float | None, throttled: bool

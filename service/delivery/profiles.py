@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from service.delivery.ladder import RESUME, SUBSCRIPTION, Ladder
+from service.delivery.ladder import OUTAGE, RESUME, SUBSCRIPTION, Ladder
 from service.lifecycle.endpoint import Envelope
 
 Meaning = Literal["delivered", "gone", "not_ready", "throttled", "failed"]
@@ -131,11 +131,13 @@ _TABLE = (
 )
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
 STANDARD = PROFILES["standard"]
+# Of the operator's own sinks; nobody names it.
+BROKER = Profile(name="broker", meant_for="message brokers that HALLEY_SINKS names", ladder=OUTAGE)
 
 
 def profile_of(name: str) -> Profile:
     """Return the profile of a name; one that this version does not know is served like any receiver."""
-    return PROFILES.get(name, STANDARD)
+    return BROKER if name == BROKER.name else PROFILES.get(name, STANDARD)
 
 
 def guess(url: str) -> Profile:

@@ -115,7 +115,7 @@ class EndpointChange(Struct, frozen=True, kw_only=True):
 
 def attempted(endpoint: Endpoint, now: float, *, is_delivered: bool, is_gone: bool) -> EndpointChange | None:
     """Note how an attempt ended: who is gone, or has only failed for five days, is not tried again and again."""
-    if endpoint.state != "enabled":
+    if endpoint.state != "enabled" or endpoint.workspace == EVERYWHERE:  # sinks are the operator's to name
         return None
     if is_gone:
         return disabled(endpoint, now, "gone")

@@ -175,7 +175,8 @@ def test_only_what_must_be_open_needs_no_key() -> None:
     """Operations and callbacks take no API key; everything else does, and says 401."""
     public = {path for _, path, operation in operations() if operation.get("security") == []}
 
-    assert public == {"/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/callbacks/{token}"}
+    operations_paths = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"}
+    assert public == {*operations_paths, "/.well-known/jwks.json", "/v1/callbacks/{token}"}
     assert all("401" in operation["responses"] for _, path, operation in operations() if path not in public)
 
 

@@ -21,6 +21,7 @@ from service.delivery.dispatcher import Dispatcher
 from service.delivery.profiles import PROFILES
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_secret
+from service.delivery.sinks.owner import Sinks
 from service.egress import EgressGuard, parse_networks
 from service.lifecycle.run import Run, Webhook
 from service.lifecycle.transitions import queued
@@ -75,7 +76,15 @@ class Stage:
         self._attempts: list[asyncio.Task[None]] = []
         self._dispatcher = Dispatcher(
             store,
-            Courier(sender, sealer=self._sealer, secrets_of=lambda _: (SECRET,), public_url=None, clock=clock),
+            Courier(
+                sender,
+                sinks=Sinks(()),
+                sealer=self._sealer,
+                secrets_of=lambda _: (SECRET,),
+                keys_of=lambda _: (),
+                public_url=None,
+                clock=clock,
+            ),
             start=self._start,
             ring=lambda: None,
             count=lambda _: None,

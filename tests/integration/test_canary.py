@@ -278,7 +278,16 @@ async def _work(traces: Traces, receiver: Receiver) -> list[dict[str, Any]]:
 async def _look_around(traces: Traces) -> None:
     """Ask for everything that can be asked for, in the right way and in wrong ones."""
     hook = {"webhook_url": f"http://10.1.2.3/{HOOK_PATH}?signature={HOOK_QUERY}"}
-    for path in ("/v1/runs", "/v1/nodes", "/metrics", "/readyz", "/healthz", "/openapi.json", "/v1/nodes/text.chat"):
+    for path in (
+        "/v1/runs",
+        "/v1/nodes",
+        "/metrics",
+        "/readyz",
+        "/healthz",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/v1/nodes/text.chat",
+    ):
         await traces.ask("GET", path)
     async with asyncio.timeout(20):
         while True:

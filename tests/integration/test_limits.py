@@ -92,7 +92,7 @@ async def test_guessing_keys_ends_in_429_and_good_keys_pass(tmp_path: Path, sim:
 
 async def test_open_routes_stay_open_and_tell_nobody_whether_a_key_is_right(tmp_path: Path, sim: Simulator) -> None:
     """Probes with a stray key are answered as ever; who guesses at `/readyz` is counted and then told no more."""
-    open_paths = ("/healthz", "/metrics", "/openapi.json")
+    open_paths = ("/healthz", "/metrics", "/openapi.json", "/asyncapi.json", "/.well-known/jwks.json")
     async with few(tmp_path, sim) as halley, httpx.AsyncClient(base_url=halley.url) as stranger:
         for number in range(4):
             await stranger.get("/readyz", headers={"X-API-Key": f"guess-{number}"})

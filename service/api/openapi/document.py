@@ -24,6 +24,7 @@ as well, `admin` may do everything. A key may be for some nodes only, and for so
 _TAGS = {
     "nodes": "The catalogue.",
     "runs": "Executions of nodes, and what an operator can do with them.",
+    "groups": "Many runs of which one event tells.",
     "events": "What happened to runs, for whoever has no URL to be told at.",
     "endpoints": "Subscriptions: who is told of which events.",
     "deliveries": "What is on its way to whom, what became of each attempt, and sending it again.",
@@ -38,7 +39,7 @@ def build_document(catalog: Catalog) -> bytes:
     nodes = catalog.nodes.values()
     document = {
         "openapi": "3.1.0",
-        "info": {"title": "Halley", "version": _version(), "description": _ABOUT},
+        "info": {"title": "Halley", "version": installed_version(), "description": _ABOUT},
         "servers": [{"url": "http://127.0.0.1:2061"}],
         "security": [{"apiKey": []}, {"bearer": []}],
         "tags": _tags(catalog),
@@ -49,7 +50,8 @@ def build_document(catalog: Catalog) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of Halley, as documents tell it."""
     try:
         return version("halley")
     except PackageNotFoundError:

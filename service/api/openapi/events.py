@@ -2,43 +2,37 @@
 
 from typing import Any
 
+from msgspec import Struct
+
+from service.api.event_types import EVENT_TYPES
 from service.api.openapi.schemas import schema_ref
 from service.lifecycle.run import EventType
+from service.lifecycle.view import EventView
 
-_MEANINGS: dict[EventType, str] = {
-    "run.queued": "The run was accepted",
-    "run.running": "Upstream works on the run",
-    "run.progressed": "The progress of the run has moved",
-    "run.succeeded": "The result is there",
-    "run.failed": "The run has ended without a result",
-    "run.canceled": "The run was canceled",
-    "run.timed_out": "The run was given up at its deadline",
-    "run.submit_unknown": "Nobody can know whether upstream accepted the run",
-    "run.recovered": "The result of a run that had timed out has come after all",
-    "group.completed": "The runs of a group have come far enough",
-    "endpoint.disabled": "Nothing is sent to an endpoint any more",
-}
-_BODIES: dict[EventType, str] = {"group.completed": "GroupEventView", "endpoint.disabled": "EndpointEventView"}
 _DELIVERY = (
     "Sent at least once and signed by Standard Webhooks. `webhook-id` tells repetitions, `sequence` in the body "
     "tells the order of a run's events. Only 2xx counts as delivered; redirects are not followed. With "
     "`webhook_profile=plain` the body is the run alone, with `webhook_method=GET` there is none."
 )
-_SIGNATURE = {
+SIGNATURE_HEADERS = {
     "webhook-id": "Id of the event, the same on every attempt.",
     "webhook-timestamp": "When this attempt was made, in epoch seconds.",
-    "webhook-signature": "`v1,` and the Base64 of an HMAC-SHA256 over `id.timestamp.body`.",
+    "webhook-signature": "Signatures over `id.timestamp.body`, separated by spaces: `v1,` and the Base64 of an "
+    "HMAC-SHA256 for each secret, `v1a,` and the Base64 of an ed25519 signature for each key of "
+    "`/.well-known/jwks.json`.",
 }
 
 
 def webhooks() -> dict[str, Any]:
     """Describe the request that tells of each type of event."""
-    return {name: {"post": event_request(name, meaning)} for name, meaning in _MEANINGS.items()}
+    return {name: {"post": event_request(name, told.about, told.body)} for name, told in EVENT_TYPES.items()}
 
 
-def event_request(name: EventType | None = None, summary: str = "An event of the run") -> dict[str, Any]:
+def event_request(
+    name: EventType | None = None, summary: str = "An event of the run", body: type[Struct] = EventView
+) -> dict[str, Any]:
     """Describe a request that tells of an event, of a certain type or of any."""
-    event = schema_ref(_BODIES.get(name, "EventView") if name else "EventView")
+    event = schema_ref(body.__name__)
     only = {"type": "object", "properties": {"type": {"const": name}}}
     return {
         "summary": summary,
@@ -51,7 +45,7 @@ def event_request(name: EventType | None = None, summary: str = "An event of the
                 "description": about,
                 "schema": {"type": "string"},
             }
-            for header, about in _SIGNATURE.items()
+            for header, about in SIGNATURE_HEADERS.items()
         ],
         "requestBody": {
             "required": True,

@@ -12,10 +12,11 @@ from service.api.openapi.components import (
     ref,
     scope_note,
 )
+from service.api.openapi.group_routes import group_routes
 from service.api.openapi.route import Route
 from service.api.openapi.schemas import schema_ref
 from service.api.openapi.subscription_routes import subscription_routes
-from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST
+from service.api.parameters import EVENT_STREAM_OPTIONS, EVENTS, LIST, SIGNING_KEYS
 from service.api.runs import ADOPT
 from service.api.scopes import ACCESS, Access
 from service.definitions.json_schema import object_schema
@@ -77,7 +78,17 @@ _KEY_ERRORS: dict[Access, tuple[int, ...]] = {
 
 def routes() -> tuple[Route, ...]:
     """Return the table."""
-    return (*_nodes(), *_runs(), *_moves(), *_events(), *subscription_routes(), *_files(), *_artifacts(), *_others())
+    return (
+        *_nodes(),
+        *_runs(),
+        *_moves(),
+        *group_routes(),
+        *_events(),
+        *subscription_routes(),
+        *_files(),
+        *_artifacts(),
+        *_others(),
+    )
 
 
 def _nodes() -> tuple[Route, ...]:
@@ -208,6 +219,17 @@ def _events() -> tuple[Route, ...]:
             answers={"200": _STREAMED},
             errors=(401, 422, 503),
         ),
+        Route(
+            at="GET /.well-known/jwks.json",
+            id="show_signing_keys",
+            tag="events",
+            summary="Show the public keys that events are signed under",
+            about="Each verifies the `v1a` signatures of its workspace. The current one stands first; those before it "
+            "are listed as long as events are signed under them too.",
+            gives=schema_ref("PublicKeySet"),
+            takes=tuple(SIGNING_KEYS),
+            errors=(422,),
+        ),
     )
 
 
@@ -280,6 +302,12 @@ def _others() -> tuple[Route, ...]:
         ("readyz", "Tell whether new work is taken, and what is missing", health, ()),
         ("metrics", "Give counters in the Prometheus text format", {"type": "string"}, (503,)),
         ("openapi.json", "Give this document", {"type": "object"}, ()),
+        (
+            "asyncapi.json",
+            "Give the AsyncAPI document: events, where they go, what they look like",
+            {"type": "object"},
+            (),
+        ),
     )
     callback = Route(
         at="POST /v1/callbacks/{token}",

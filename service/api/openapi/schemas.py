@@ -1,7 +1,7 @@
 """Schemas of what Halley answers, from the Structs that it writes."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,28 +10,31 @@ from msgspec.inspect import StructType, multi_type_info
 
 from service.api.deliveries import DeliveryDetail, DeliveryList
 from service.api.endpoints import EndpointList, EndpointMade, Recovered, Secrets, TestResult
+from service.api.event_types import EVENT_TYPES
 from service.api.events import EventList
 from service.api.files import FileView
+from service.api.groups import GroupList, GroupMade
 from service.api.health import Health
 from service.api.node_routes import Preview
 from service.api.node_views import NodeDetail, NodeList
 from service.api.problems import Problem
 from service.api.runs import RunDetail, RunList, Timeline
+from service.api.signing_keys import PublicKeySet
 from service.definitions.format_schema import attribute_docs
-from service.lifecycle.view import EndpointEventView, EventView, GroupEventView, RunView
+from service.lifecycle.view import RunView
 
-_ROOTS = (
+_ROOTS: tuple[type[Struct], ...] = (
     RunView,
     RunDetail,
-    EventView,
-    GroupEventView,
-    EndpointEventView,
+    *dict.fromkeys(told.body for told in EVENT_TYPES.values()),
     Problem,
     NodeList,
     NodeDetail,
     Preview,
     RunList,
     EventList,
+    GroupMade,
+    GroupList,
     Timeline,
     EndpointMade,
     EndpointList,
@@ -42,6 +45,7 @@ _ROOTS = (
     DeliveryDetail,
     FileView,
     Health,
+    PublicKeySet,
 )
 _REF = "#/components/schemas/{name}"
 
@@ -53,8 +57,13 @@ def schema_ref(name: str) -> dict[str, Any]:
 
 def answer_schemas() -> dict[str, Any]:
     """Return the schema of every Struct that stands in an answer or an event, by its name."""
-    _, schemas = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
-    structs = {struct.__name__: struct for struct in _structs(multi_type_info(_ROOTS))}
+    return schemas_of(_ROOTS)
+
+
+def schemas_of(roots: Sequence[type[Struct]]) -> dict[str, Any]:
+    """Return the schema of these Structs and of all that stand in them, by their names."""
+    _, schemas = msgspec.json.schema_components(roots, ref_template=_REF)
+    structs = {struct.__name__: struct for struct in _structs(multi_type_info(roots))}
     return {name: _described(schemas[name], structs[name]) for name in sorted(schemas)}
 
 

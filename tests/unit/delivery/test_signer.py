@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from service.delivery.signer import derive_secret, derive_secrets, signed_headers
+from service.delivery.signer import (
+    derive_key,
+    derive_keys,
+    derive_secret,
+    derive_secrets,
+    public_key,
+    signed_headers,
+    written_public_key,
+)
 from service.secret_key import SecretKeys
 
 SECRET = derive_secret(b"a master key of thirty-two bytes", "default")
@@ -101,3 +109,33 @@ def test_receivers_with_the_old_or_the_new_secret_can_verify():
     assert [each[:3] for each in headers["webhook-signature"].split(" ")] == ["v1,", "v1,"]
     for secret in (new, old):
         Webhook(secret).verify(BODY, headers)
+
+
+def test_a_derived_key_is_stable():
+    """The same master key and workspace give the same ed25519 key for ever; its public half is pinned here."""
+    key = derive_key(b"master", "default")
+
+    assert written_public_key(public_key(key)) == "whpk_H/Yl9bcB1SVX88reexPQrhU1QwXLy9Xq2/QLgpYZ15I="
+
+
+def test_a_derived_key_depends_on_both():
+    """Another master key or another workspace gives another key."""
+    keys = {public_key(derive_key(m, w)) for m in (b"one", b"two") for w in ("a", "b")}
+
+    assert len(keys) == 4
+
+
+def test_secrets_and_keys_sign_side_by_side():
+    """The signatures of secrets stand first, so that receivers who read only one find it; then one for each key."""
+    keys = SecretKeys(all=(b"new key of at least thirty-two b", b"old key of at least thirty-two b"))
+    derived = derive_keys(keys, "default")
+
+    headers = signed_headers((SECRET,), "evt_1", datetime.now(UTC), BODY, derived)
+
+    first, *others = headers["webhook-signature"].split(" ")
+    content = f"evt_1.{headers['webhook-timestamp']}.".encode() + BODY
+    assert first.startswith("v1,")
+    for key, each in zip(derived, others, strict=True):
+        version, _, signature = each.partition(",")
+        key.public_key().verify(base64.b64decode(signature), content)
+        assert version == "v1a"

@@ -32,13 +32,15 @@ CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, coalesce(endpoint_
 CREATE INDEX deliveries_workspace ON deliveries (workspace, id COLLATE "C");
 CREATE INDEX deliveries_endpoint ON deliveries (endpoint_id, id COLLATE "C") WHERE endpoint_id IS NOT NULL;
 
--- What people see of deliveries; while an attempt is under way, no time of the next is known.
+-- What people see of deliveries; while an attempt is under way, no time of the next is known. Those to sinks are the
+-- operator's, whose ids are no `ep_…`.
 CREATE VIEW delivery_log AS
 SELECT deliveries.id, deliveries.event_id, events.type, deliveries.run_id, deliveries.workspace, deliveries.endpoint_id,
        deliveries.state, deliveries.attempts,
        CASE WHEN deliveries.leased_by IS NULL THEN deliveries.due_at END AS due_at,
        deliveries.outcome, deliveries.status, deliveries.attempted_at
-FROM deliveries JOIN events ON events.id = deliveries.event_id;
+FROM deliveries JOIN events ON events.id = deliveries.event_id
+WHERE deliveries.endpoint_id IS NULL OR substr(deliveries.endpoint_id, 1, 3) = 'ep_';
 
 ALTER TABLE timeline ADD COLUMN delivery_id text;
 CREATE INDEX timeline_delivery ON timeline (delivery_id, id) WHERE delivery_id IS NOT NULL;
