@@ -111,8 +111,10 @@ RULES = (
     ),
 )
 ITEM = {
-    "node": Field(type="string", required=True, max_length=200, about="What to run.", example="kling.text_to_video"),
-    "input": Field(type="object", about="The node's input.", example={"prompt": "A comet over a winter sea"}),
+    "node": Field(type="string", required=True, max_length=200, about="What to run.", example="text.chat"),
+    "input": Field(
+        type="object", about="The node's input.", example={"model": "gpt-5.4", "prompt": "Name three comets."}
+    ),
     "reference": START["reference"],
     "metadata": START["metadata"],
     "deadline": START["deadline"],

@@ -129,6 +129,6 @@ def _reason(group: Group, runs: Sequence[Run], now: float) -> Reason | None:
 def _due_at(group: Group, runs: Sequence[Run], now: float) -> float | None:
     is_open = group.state == "open"
     if group.cancels and not all(run.is_final for run in runs):
-        again_at = group.due_at if group.due_at is not None and group.due_at > now else now + _AGAIN_S
-        return min(again_at, group.deadline_at) if is_open else again_at
+        times = [now + _AGAIN_S, *([group.due_at] if group.due_at else []), *([group.deadline_at] if is_open else [])]
+        return min(at for at in times if at > now)
     return group.deadline_at if is_open else None
