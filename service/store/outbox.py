@@ -145,7 +145,11 @@ class Outbox(Protocol):
         """
 
     async def recover(self, endpoint_id: str, since: float, now: float) -> int:
-        """Send an endpoint all that it should have got since a moment and has not; returns how many deliveries."""
+        """Send an endpoint all that it should have got since a moment and has not, or that was given up since.
+
+        Returns:
+            How many deliveries are due by it.
+        """
 
     async def body_of(self, workspace: str, event_id: str) -> tuple[str, bytes] | None:
         """Return the type and the body of an event."""

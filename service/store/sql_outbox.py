@@ -104,6 +104,7 @@ class SqlOutbox:
             await self._engine.count_each(
                 ("endpoint_recover", "endpoint_catch_up"),
                 endpoint=endpoint_id,
+                since=since,
                 first_delivery=first_id("dlv", since),
                 first_event=first_id("evt", since),
                 now=now,

@@ -15,6 +15,16 @@ from service.store.base import Decide, Store
 _LIFE = frozenset({"open", "close", "check"})
 READING = frozenset(
     {
+        "attempts",
+        "body_of",
+        "deliveries",
+        "delivery",
+        "due_endpoints",
+        "due_targets",
+        "endpoint",
+        "endpoints",
+        "endpoints_by_id",
+        "progress_wanted",
         "count_old_keys",
         "count_rows",
         "count_running",
@@ -47,6 +57,13 @@ PROVOKED = {
 }
 ELSEWHERE = {
     "add_key": "one transaction of the first start or of a command, with no second write to go with it",
+    "add_endpoint": "one statement of a request, which the caller repeats",
+    "change_endpoint": "one transaction; what follows from it is a delivery, found again by its due time",
+    "delete_endpoint": "one statement of a request, which the caller repeats",
+    "note_attempt": "one statement, and nothing depends on it",
+    "recover": "one transaction of a request or a probe; whoever repeats it sends nothing that has been delivered",
+    "replay": "one statement of a request, which the caller repeats",
+    "send_again": "one statement of a request, which the caller repeats",
     "revoke_key": "one transaction of a command",
     "forget": "one transaction of a command",
     "forget_keys": "one transaction of a command",

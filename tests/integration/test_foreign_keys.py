@@ -3,6 +3,7 @@
 Not there means exactly that: the answer is the one that an id gets which does not exist at all.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from service.api.auth import add_key
 from service.ids import new_id
 from service.simulator import Simulator
 from tests.fakes.house import House, house
+from tests.fakes.receiver import Receiver
 from tests.fakes.routes import all_routes, ask
 from tests.integration.test_files import PNG, with_artifact
 from tests.integration.test_http import I2V, T2V
@@ -31,7 +33,20 @@ OWNED = (
     "HEAD /v1/artifacts/{artifact}",
     "GET /v1/files/{file}",
     "DELETE /v1/files/{file}",
+    "GET /v1/endpoints/{endpoint}",
+    "PATCH /v1/endpoints/{endpoint}",
+    "POST /v1/endpoints/{endpoint}/enable",
+    "POST /v1/endpoints/{endpoint}/disable",
+    "POST /v1/endpoints/{endpoint}/test",
+    "GET /v1/endpoints/{endpoint}/secrets",
+    "POST /v1/endpoints/{endpoint}/rotate-secret",
+    "POST /v1/endpoints/{endpoint}/recover",
+    "GET /v1/deliveries/{delivery}",
+    "POST /v1/deliveries/{delivery}/retry",
+    "POST /v1/events/{event}/replay",
 )
+REMOVE = "DELETE /v1/endpoints/{endpoint}"  # as often as a tool likes, so what is not there is no error
+BODIES = {ADOPT: {"task_id": "1"}, "POST /v1/endpoints/{endpoint}/recover": {"since": "2026-01-01"}}
 NOBODYS = {
     "GET /v1/nodes/{node}": "nodes are the same for all workspaces",
     "POST /v1/nodes/{node}/runs": "what its input names is tried below",
@@ -54,22 +69,38 @@ class Neighbour(Struct, frozen=True):
         return {
             "run": new_id("run", now),
             "file": new_id("file", now),
+            "endpoint": new_id("ep", now),
+            "delivery": new_id("dlv", now),
+            "event": new_id("evt", now),
             "artifact": fresh + self.ids["artifact"][len(fresh) :],
         }
 
 
 @pytest.fixture
 async def next_door(tmp_path: Path, sim: Simulator) -> AsyncIterator[Neighbour]:
-    """A workspace with a run that has ended, its stored artifact and an upload, and a key of another."""
-    async with house(tmp_path, sim) as halley:
+    """A workspace with a run that has ended, its artifact and events, an endpoint, an upload; and a key of another."""
+    async with Receiver() as receiver, house(tmp_path, sim) as halley:
         services = halley.app.state.services
+        endpoint = (await halley.client.post("/v1/endpoints", json={"url": receiver.url})).json()["id"]
         artifact = await with_artifact(halley, PNG)
         (run,) = (await halley.client.get("/v1/runs")).json()["data"]
         file = (await halley.client.post("/v1/files", content=PNG)).json()
         key = await add_key(services.store, services.clock, "stranger", "elsewhere") or ""
-        ids = {"run": run["id"], "artifact": artifact, "file": file["id"]}
+        delivery = await delivered(halley)
+        ids = {"run": run["id"], "artifact": artifact, "file": file["id"], "endpoint": endpoint}
+        ids |= {"delivery": delivery["id"], "event": delivery["event"]}
         async with httpx.AsyncClient(base_url=halley.url, headers={"X-API-Key": key}, timeout=40) as stranger:
             yield Neighbour(halley, ids, stranger)
+
+
+async def delivered(halley: House) -> dict[str, str]:
+    """Return a delivery once its attempt has ended."""
+    async with asyncio.timeout(20):
+        while True:
+            answer = await halley.client.get("/v1/deliveries", params={"state": "delivered"})
+            if answer.json()["data"]:
+                return dict(answer.json()["data"][0])
+            await asyncio.sleep(0.02)
 
 
 def like(answer: httpx.Response, ids: dict[str, str]) -> tuple[int, str, dict[str, str]]:
@@ -85,13 +116,13 @@ def test_every_route_with_an_id_is_tried() -> None:
     """A new route that takes an id has to be added to this file."""
     with_id = {route for route in all_routes() if "{" in route}
 
-    assert with_id == {*OWNED, *NOBODYS}
+    assert with_id == {*OWNED, *NOBODYS, REMOVE}
 
 
 @pytest.mark.parametrize("route", OWNED)
 async def test_a_foreign_id_is_as_unknown_as_any(next_door: Neighbour, route: str) -> None:
     """404, and nothing in the answer tells it from that for an id that does not exist."""
-    body, absent = {"task_id": "1"} if route == ADOPT else None, next_door.absent()
+    body, absent = BODIES.get(route), next_door.absent()
 
     foreign = await ask(next_door.stranger, route, body=body, **next_door.ids)
     unknown = await ask(next_door.stranger, route, body=body, **absent)
@@ -107,12 +138,23 @@ async def test_nothing_was_changed_by_trying(next_door: Neighbour) -> None:
     before = [await ask(owner, route, **next_door.ids) for route in seen]
 
     for route in OWNED:
-        await ask(next_door.stranger, route, body={"task_id": "1"} if route == ADOPT else None, **next_door.ids)
+        await ask(next_door.stranger, route, body=BODIES.get(route), **next_door.ids)
 
     after = [await ask(owner, route, **next_door.ids) for route in seen]
     assert [answer.status_code for answer in before] == [200] * len(seen)
     assert [answer.content for answer in after] == [answer.content for answer in before]
     assert len((await halley.client.get("/v1/runs")).json()["data"]) == 1
+
+
+async def test_a_foreign_endpoint_is_removed_by_nobody(next_door: Neighbour) -> None:
+    """The answer is that for one that does not exist, and the owner still has it."""
+    absent = next_door.absent()
+    foreign, unknown = [await ask(next_door.stranger, REMOVE, **ids) for ids in (next_door.ids, absent)]
+    left = await ask(next_door.halley.client, "GET /v1/endpoints/{endpoint}", **next_door.ids)
+
+    assert foreign.status_code == 204
+    assert like(foreign, next_door.ids) == like(unknown, absent)
+    assert left.status_code == 200
 
 
 async def test_an_upload_is_used_through_no_other_id_route(next_door: Neighbour) -> None:

@@ -372,9 +372,9 @@ WHERE events.id = :event AND events.workspace = :workspace
 ON CONFLICT DO NOTHING;
 
 -- name: endpoint_recover
--- What was given up goes out again.
+-- What was made since the moment and given up, or was given up since, goes out again.
 UPDATE deliveries SET state = 'pending', due_at = :now, first_at = NULL, attempts = 0
-WHERE endpoint_id = :endpoint AND id COLLATE "C" >= :first_delivery AND state = 'failed';
+WHERE endpoint_id = :endpoint AND (id COLLATE "C" >= :first_delivery OR attempted_at >= :since) AND state = 'failed';
 
 -- name: endpoint_catch_up
 -- What came while nothing was sent goes out for the first time, oldest first.
