@@ -69,6 +69,7 @@ class Gates:
         self._gates: dict[str, Gate] = {}
         self._of_workspace: defaultdict[str, int] = defaultdict(int)
         self._in_flight = 0
+        self._is_short = False  # somebody had to wait for others
         self._sharers = 1
 
     def share(self, processes: int) -> None:
@@ -79,12 +80,14 @@ class Gates:
         """Return how many attempts may be begun now, by target; those that have none are left out."""
         left, of_workspace = IN_FLIGHT - self._in_flight, dict(self._of_workspace)
         rooms: dict[str, int] = {}
+        self._is_short = False
         for each in due:
-            busy = of_workspace.get(each.workspace, 0)
-            free = self._gate(each.target).room(each, self._sharers, self._now())
-            room = min(free, left, _OF_A_WORKSPACE - busy)
-            self._gate(each.target).is_full = room <= 0
-            if room > 0:
+            busy, gate = of_workspace.get(each.workspace, 0), self._gate(each.target)
+            free = gate.room(each, self._sharers, self._now())
+            room = max(min(free, left, _OF_A_WORKSPACE - busy), 0)
+            gate.is_full = not free
+            self._is_short = self._is_short or room < free
+            if room:
                 rooms[each.target] = room
                 left -= room
                 of_workspace[each.workspace] = busy + room
@@ -104,15 +107,16 @@ class Gates:
     def end(self, target: str, workspace: str, *, is_quick: bool) -> bool:
         """Count it as done; returns whether it is time to look for more."""
         gate = self._gate(target)
-        was_crowded = self._in_flight >= IN_FLIGHT or self._of_workspace[workspace] >= _OF_A_WORKSPACE
         gate.end(is_quick=is_quick)
         self._in_flight -= 1
         self._of_workspace[workspace] -= 1
-        if not self._of_workspace[workspace]:
+        left_of_workspace = self._of_workspace[workspace]
+        if not left_of_workspace:
             del self._of_workspace[workspace]
         self._forget()
         # Not for each: what is claimed together is committed together.
-        return was_crowded or (gate.is_full and 2 * gate.in_flight <= gate.limit)
+        is_roomy = 2 * self._in_flight <= IN_FLIGHT and 2 * left_of_workspace <= _OF_A_WORKSPACE
+        return (self._is_short and is_roomy) or (gate.is_full and 2 * gate.in_flight <= gate.limit)
 
     def _gate(self, target: str) -> Gate:
         if target not in self._gates:

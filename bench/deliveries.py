@@ -1,0 +1,290 @@
+"""Deliveries: how many a second, what a hung receiver and a flood do to the others, and how a backlog drains.
+
+The outbox is a real SQLite file with commits that are flushed; the receivers are a process of their own.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import httpx
+import uvloop
+from msgspec import Struct
+
+from bench.parts.table import figure, print_table
+from service.clock import SystemClock
+from service.delivery.courier import Courier
+from service.delivery.dispatcher import Dispatcher
+from service.delivery.sender import Sender
+from service.delivery.sinks.owner import Sinks
+from service.egress import EgressGuard, parse_networks
+from service.ids import new_id
+from service.lifecycle.endpoint import Endpoint, SigningSecret
+from service.lifecycle.run import Run
+from service.lifecycle.transitions import queued
+from service.log import silent_log
+from service.sealing import Sealer
+from service.secret_key import SecretKeys
+from service.store.opening import store_of
+from service.store.sql_store import SqlStore
+from service.workers.sweep import Crew, Sweep
+from tests.fakes.ports import free_port
+
+_RECEIVERS = 100
+_PER_S = 100
+_FEED_S = 8
+_BACKLOG = 10_000
+_FLOOD = 3000
+_PATIENCE_S = 120.0
+_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of this benchmark alone
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """Latencies from the commit of an event to its arrival, in milliseconds."""
+
+    count: int
+    p50_ms: float
+    p95_ms: float
+    worst_ms: float
+
+
+def figures(latencies_s: Sequence[float]) -> Figures:
+    """Sum latencies up."""
+    ms = sorted(1000 * each for each in latencies_s)
+    return Figures(
+        count=len(ms),
+        p50_ms=statistics.median(ms),
+        p95_ms=ms[int(0.95 * (len(ms) - 1))],
+        worst_ms=ms[-1],
+    )
+
+
+class Stage:
+    """An outbox and its dispatcher, with the receivers at a port."""
+
+    def __init__(self, store: SqlStore, sender: Sender, base_url: str) -> None:
+        self.store = store
+        self.clock = SystemClock()
+        self.base_url = base_url
+        self.sent: dict[str, float] = {}
+        self._crew = Crew(silent_log())
+        self._sealer = Sealer(SecretKeys(all=(b"k" * 32,)))
+        courier = Courier(
+            sender,
+            sinks=Sinks(()),
+            sealer=self._sealer,
+            secrets_of=lambda _: (),
+            keys_of=lambda _: (),
+            public_url=None,
+            clock=self.clock,
+        )
+        dispatcher = Dispatcher(
+            store,
+            courier,
+            start=self._crew.start,
+            ring=self._ring,
+            count=lambda _: None,
+            clock=self.clock,
+            chance=random.Random(1),
+            log=silent_log(),
+        )
+        self.sweep = Sweep("deliver", 0.5, dispatcher.run_once, silent_log())
+
+    def _ring(self) -> None:
+        self.sweep.ring()
+
+    async def subscribe(self, path: str, workspace: str, group: str) -> Endpoint:
+        """Make an endpoint that hears of a group's runs."""
+        now = self.clock.now()
+        return await self.store.add_endpoint(
+            Endpoint(
+                id=new_id("ep", now),
+                workspace=workspace,
+                url=self._sealer.seal(self.base_url + path),
+                url_hash=f"{path} {group}",
+                origin=self.base_url,
+                types=("run.queued",),
+                group=group,
+                secrets=(SigningSecret(sealed=self._sealer.seal(_SECRET)),),
+                created_at=now,
+            )
+        )
+
+    async def tell(self, workspace: str, group: str) -> None:
+        """Commit an event of a group, and note when."""
+        now = self.clock.now()
+        run_id = new_id("run", now)
+        run = Run(
+            id=run_id,
+            workspace=workspace,
+            node="bench.node",
+            lane="bench",
+            state="queued",
+            mode="mock",
+            input={"prompt": "x" * 200},
+            status_url=f"http://127.0.0.1/v1/runs/{run_id}",
+            callback_token=run_id,
+            external_id=run_id,
+            created_at=now,
+            deadline_at=now + 3600,
+            due_at=None,
+            group=group,
+        )
+        await self.store.start(queued(run), {}, None)
+        self.sent[run_id] = time.time()
+
+    async def arrivals(self) -> dict[str, dict[str, float]]:
+        """Return when each event came, by path."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            return dict((await client.get(f"{self.base_url}/arrivals")).json())
+
+    async def latencies(self, workspace: str, prefix: str) -> list[float]:
+        """Return the latencies of what came to paths that begin so."""
+        found = []
+        for path, events in (await self.arrivals()).items():
+            for event_id, at in events.items() if path.startswith(prefix) else ():
+                event = await self.store.body_of(workspace, event_id)
+                found.append(at - self.sent[json.loads(event[1])["data"]["id"]] if event else 0.0)
+        return found
+
+    async def count(self, prefix: str) -> int:
+        """Return how many events came to paths that begin so."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            return int((await client.get(f"{self.base_url}/count", params={"path": prefix})).json())
+
+    async def until(self, prefix: str, count: int) -> None:
+        """Return once so many events have come to paths that begin so."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while await self.count(prefix) < count:  # noqa: ASYNC110 - they come to another process
+                await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        """Stop, and give up what is under way."""
+        await self.sweep.stop()
+        await self._crew.drain(0.1)
+
+
+@contextlib.asynccontextmanager
+async def stage() -> AsyncIterator[Stage]:
+    """Run an empty outbox and its receivers."""
+    port = free_port()
+    receivers = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.parts.receivers", str(port))
+    try:
+        await _listening(port)
+        with tempfile.TemporaryDirectory() as folder:
+            store = store_of(Path(folder) / "halley.db", SystemClock())
+            sender = Sender(EgressGuard(parse_networks("127.0.0.0/8")))
+            await store.open()
+            await sender.start()
+            built = Stage(store, sender, f"http://127.0.0.1:{port}")
+            yield built
+            await built.close()
+            await sender.close()
+            await store.close()
+    finally:
+        receivers.kill()
+        await receivers.wait()
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
+
+
+async def isolation(*, is_hung: bool) -> Figures:
+    """Feed 100 receivers evenly; one of them hangs, or none."""
+    async with stage() as on:
+        for number in range(_RECEIVERS):
+            await on.subscribe("/hung" if is_hung and number == 0 else f"/ok{number}", "w", f"g{number}")
+        for count in range(_PER_S * _FEED_S):
+            await on.tell("w", f"g{count % _RECEIVERS}")
+            on.sweep.ring()
+            await asyncio.sleep(1 / _PER_S)
+        await asyncio.sleep(0.5)
+        return figures(await on.latencies("w", "/ok"))
+
+
+async def flood() -> Figures:
+    """Let one tenant owe a slow receiver thousands of events, and feed another tenant meanwhile."""
+    async with stage() as on:
+        await on.subscribe("/slow", "many", "g")
+        await on.subscribe("/ok", "few", "g")
+        await asyncio.gather(*(on.tell("many", "g") for _ in range(_FLOOD)))
+        on.sweep.ring()
+        for _ in range(40):
+            await on.tell("few", "g")
+            on.sweep.ring()
+            await asyncio.sleep(0.1)
+        await on.until("/ok", 40)
+        left = _FLOOD - await on.count("/slow")
+        print(f"flood: {left} of {_FLOOD} events of the other tenant were still to come at the end")
+        return figures(await on.latencies("few", "/ok"))
+
+
+async def backlog(receivers: int) -> tuple[float, float]:
+    """Let 10,000 events wait, then send them; returns how many a second, and the peak of memory in MB."""
+    async with stage() as on:
+        for number in range(receivers):
+            await on.subscribe(f"/ok{number}", "w", f"g{number}")
+        for begin in range(0, _BACKLOG, 500):
+            await asyncio.gather(*(on.tell("w", f"g{n % receivers}") for n in range(begin, begin + 500)))
+        begun = time.time()
+        on.sweep.ring()
+        await on.until("/ok", _BACKLOG)
+        last = max(at for events in (await on.arrivals()).values() for at in events.values())
+        return _BACKLOG / (last - begun), _peak_mb()
+
+
+async def catch_up() -> tuple[int, float]:
+    """Let an endpoint recover 10,000 events that it never got; returns how many came, and in how many seconds."""
+    async with stage() as on:
+        for begin in range(0, _BACKLOG, 500):
+            await asyncio.gather(*(on.tell("w", "g") for _ in range(begin, begin + 500)))
+        endpoint = await on.subscribe("/ok", "w", "g")
+        begun = time.time()
+        count = await on.store.recover(endpoint.id, 0.0, on.clock.now())
+        on.sweep.ring()
+        await on.until("/ok", _BACKLOG)
+        return count, time.time() - begun
+
+
+def _peak_mb() -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+async def _measure() -> None:
+    plain, hung, other = await isolation(is_hung=False), await isolation(is_hung=True), await flood()
+    rows = [
+        (name, str(each.count), figure(each.p50_ms), figure(each.p95_ms), figure(each.worst_ms), figure(ratio, 2))
+        for name, each, ratio in (
+            (f"{_RECEIVERS} receivers, {_PER_S} events/s", plain, 1.0),
+            ("the others, when one hangs", hung, hung.p95_ms / plain.p95_ms),
+            ("one tenant in another's flood", other, other.p95_ms / plain.p95_ms),
+        )
+    ]
+    print_table(("from commit to arrival", "events", "p50 ms", "p95 ms", "worst ms", "p95, x"), rows)
+    for receivers in (1, 100):
+        per_s, peak_mb = await backlog(receivers)
+        print(f"{_BACKLOG} overdue to {receivers}: {per_s:,.0f} /s, peak {peak_mb:,.0f} MB of this process")
+    count, seconds = await catch_up()
+    print(f"recovered {count}: all there after {seconds:.1f} s\n", flush=True)
+
+
+def main() -> None:
+    """Print what deliveries take."""
+    uvloop.run(_measure())
