@@ -4,6 +4,7 @@ What tells that a run has ended is written with its end. So whoever looks at a g
 and the one who looks after the last end sees all of them; a look is forgotten only after it has been made.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from service.clock import Clock
@@ -62,6 +63,5 @@ class Gatherer:
 
 async def cancel_open(runs: Sequence[Run], store: Store, now: float) -> None:
     """Cancel those of some runs that can be canceled: one that is just being submitted cannot."""
-    for run in runs:
-        if run.state in ("queued", "running"):
-            await store.change(run.id, lambda current: canceled(current, now))
+    unwanted = [run.id for run in runs if run.state in ("queued", "running")]
+    await asyncio.gather(*(store.change(run_id, lambda current: canceled(current, now)) for run_id in unwanted))

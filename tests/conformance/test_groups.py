@@ -2,11 +2,14 @@
 
 import asyncio
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from service.artifacts.retention import Retention
+from service.artifacts.vault import FolderVault
 from service.errors import StoreError
 from service.lifecycle import transitions as rules
 from service.lifecycle.endpoint import Endpoint, disabled
@@ -42,6 +45,12 @@ def a_group(number: int = 1, **words: object) -> Group:
 def members(group: Group, *numbers: int) -> list[Member]:
     """Return the runs that a group starts with."""
     return [Member(queued(a_run_of(group.key, number)), {"n": number}) for number in numbers]
+
+
+def an_endpoint() -> Endpoint:
+    """Return an endpoint that wants to hear of endpoints."""
+    words = {"url": "u", "url_hash": "h", "origin": "o"}
+    return Endpoint(id="ep_1", workspace="w", types=("endpoint.disabled",), created_at=100.0, **words)
 
 
 async def ended(store: Store, run_id: str) -> Change | None:
@@ -258,10 +267,7 @@ async def test_what_belongs_to_an_open_group_is_kept(store: SqlStore, clock: Man
 
 async def test_old_events_of_endpoints_go_by_themselves(store: SqlStore, clock: ManualClock) -> None:
     """They belong to nothing that ends, so their own age counts."""
-    endpoint = Endpoint(
-        id="ep_1", workspace="w", url="u", url_hash="h", origin="o", types=("endpoint.disabled",), created_at=100.0
-    )
-    kept = await store.add_endpoint(endpoint)
+    kept = await store.add_endpoint(an_endpoint())
     await store.change_endpoint(kept.id, lambda current: disabled(current, clock.time, "gone"))
     (found,) = await store.forgettable_events(101.0, "", 10)
 
@@ -271,3 +277,33 @@ async def test_old_events_of_endpoints_go_by_themselves(store: SqlStore, clock: 
     assert counted == await store.forget([found], "events")
     assert counted["events"] == 1
     assert await store.forgettable_events(101.0, "", 10) == []
+
+
+async def test_old_groups_are_pruned_with_their_runs(store: SqlStore, clock: ManualClock, tmp_path: Path) -> None:
+    """What a dry run counts is what goes, events of endpoints as well; what is young or open stays."""
+    for number in (1, 2, 3):
+        group = a_group(number, size=1 if number < 3 else 2)
+        await store.start_group(group, members(group, number), None, None)
+    await store.add_endpoint(an_endpoint())
+    await store.change_endpoint("ep_1", lambda current: disabled(current, clock.time, "gone"))
+    for number, at in ((1, 110.0), (2, 900.0), (3, 110.0)):
+        clock.time = at
+        await store.change(a_run_of("", number).id, lambda run: rules.canceled(run, clock.time))
+        await gatherer(store, clock).run_once()
+    clock.time = 1000.0
+    retention = Retention(store, FolderVault(tmp_path / "vault"), clock)
+
+    async def pruned(*, dry_run: bool) -> Counter[str]:
+        gone = Counter[str]()
+        async for batch in retention.forget(500.0, dry_run=dry_run):
+            gone.update(batch)
+        return +gone
+
+    counted = await pruned(dry_run=True)
+    gone = await pruned(dry_run=False)
+
+    assert counted == gone
+    assert {name: gone[name] for name in ("runs", "groups", "events")} == {"runs": 1, "groups": 1, "events": 4}
+    assert [group.id for group in await store.groups("w")] == [a_group(n).id for n in (3, 2)]
+    assert [len(await store.group_runs("w", a_group(n).id, 10)) for n in (1, 2, 3)] == [0, 1, 1]
+    assert await pruned(dry_run=False) == Counter()
