@@ -154,6 +154,9 @@ class Court:
     async def _group_faults(self, start: GroupStart) -> list[str]:
         group = (await self._client.get(f"/v1/groups/{start.group_id}")).json()
         told = [each for each in self._world.ear.told if each.run_id == start.group_id]
+        if any(self._is_stuck(run) for run in group.get("runs", ())):  # it waits for somebody who decides
+            ids = {each.webhook_id for each in told}
+            return [f"{start.marker} was told as {ids}"] if len(ids) > 1 else []
         states = Counter(run["state"] for run in group.get("runs", ()))
         wanted = Counter(succeeded=2, canceled=1) if start.is_race else Counter(succeeded=2)
         is_good = states == wanted or (start.is_race and states["succeeded"] >= 1 and states.total() == wanted.total())
@@ -164,6 +167,11 @@ class Court:
             f"was told {len(told)} times": len({each.webhook_id for each in told}) == 1,
         }
         return [f"{start.marker} ({start.group_id}) {fault}" for fault, is_kept in faults.items() if not is_kept]
+
+    def _is_stuck(self, run: Run) -> bool:
+        """Tell whether a run's submission never came to be a task, which nobody can know."""
+        marker = run["input"]["prompt"].split()[0]
+        return run["state"] == "submit_unknown" and not self._world.upstream.has_task(marker)
 
     # -- judging
 
