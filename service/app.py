@@ -33,6 +33,7 @@ from service.definitions.catalog import Catalog, CompiledNode, load_catalog
 from service.delivery.courier import Courier
 from service.delivery.dispatcher import Dispatcher
 from service.delivery.prober import Prober
+from service.delivery.renewal import renew_seals
 from service.delivery.sender import Sender
 from service.delivery.signer import derive_keys, derive_secrets, public_key
 from service.delivery.sinks.owner import Sinks
@@ -238,6 +239,7 @@ class House:
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
             await self._sinks.subscribe(store, self._clock.now())
+            await renew_seals(store, sealer, self._log)
             metrics, switchboard, crew = Metrics(), Switchboard(), Crew(self._log)
             store.listen(metrics.notify)
             store.listen(switchboard.notify)

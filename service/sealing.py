@@ -46,6 +46,24 @@ class Sealer:
         sealed = nonce + self._ciphers[0].encrypt(nonce, text.encode(errors="surrogatepass"), None)
         return PREFIX + base64.urlsafe_b64encode(sealed).decode()
 
+    def renewed(self, text: str) -> str:
+        """Return a text sealed with the current key; one that is so already is returned as it is.
+
+        Raises:
+            CannotOpen: None of the keys fits.
+        """
+        if text.startswith(PREFIX) and self._is_current(text):
+            return text
+        return self.seal(self.open(text))
+
+    def _is_current(self, text: str) -> bool:
+        try:
+            sealed = base64.urlsafe_b64decode(text.removeprefix(PREFIX))
+            self._ciphers[0].decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        except (InvalidTag, ValueError):
+            return False
+        return True
+
     def open(self, text: str) -> str:
         """Return what was sealed; a text that never was is returned as it is.
 

@@ -27,7 +27,7 @@ from service.delivery.courier import Letter, address_of
 from service.delivery.receivers import hash_url
 from service.delivery.sender import Outcome
 from service.errors import Conflict, Fault, InvalidInput, NotFound
-from service.ids import made_at, new_id
+from service.ids import is_id, made_at, new_id
 from service.lifecycle.endpoint import (
     Endpoint,
     EndpointChange,
@@ -144,7 +144,7 @@ async def _agreed(form: EndpointForm, url: str, services: Services) -> dict[str,
     """Ask a receiver for its permission, where that is wanted; returns what follows from its answer.
 
     Raises:
-        InvalidInput: It does not agree.
+        Conflict: It does not agree.
     """
     if not form.asks_first:
         return {}
@@ -152,8 +152,7 @@ async def _agreed(form: EndpointForm, url: str, services: Services) -> dict[str,
     rate = form.values.get("rate_per_s")
     answer = await services.courier.ask(url, origin, rate_per_s=rate)
     if not answer.allowed:
-        message = f"the receiver does not agree to get events: {answer.reason}"
-        raise InvalidInput((Fault(pointer="/url", code="not_allowed", message=message),))
+        raise Conflict(f"The receiver was asked for its permission and does not agree: {answer.reason}")
     rates = [each for each in (rate, answer.rate_per_s) if each is not None]
     return {"request_origin": origin, "rate_per_s": min(rates, default=None)}
 
@@ -212,6 +211,8 @@ async def _create(request: AnyRequest, caller: Caller, services: Services) -> Re
 async def one_endpoint(request: AnyRequest, endpoint: EndpointId, caller: CalledBy, services: Using) -> Response[bytes]:
     """Show, change or remove an endpoint; removing one that is not there is no error."""
     if request.method == HttpMethod.DELETE:
+        if not is_id("ep", endpoint):
+            raise NotFound(f"{endpoint!r} is not the id of an endpoint.")
         await services.store.delete_endpoint(caller.workspace, endpoint)
         services.switchboard.ring("interest")
         return Response(b"", status_code=HTTPStatus.NO_CONTENT)

@@ -6,6 +6,7 @@ the ladder's concern, how bytes travel the sender's. What the tools' own pages d
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +19,12 @@ Meaning = Literal["delivered", "gone", "not_ready", "throttled", "failed"]
 
 _GONE = frozenset({410})
 _OVERLOADED = frozenset({429, 502, 503, 504})
+# Seen in n8n 2.40: while it brings its database up to date, every path answers so, and what came is thrown away. Its
+# webhooks have any path on any host, so all profiles know the words. After that no path is known for seconds.
+_STARTING = MappingProxyType({200: "n8n is starting up"})
+_N8N_STARTING = MappingProxyType({**_STARTING, 404: "<pre>Cannot "})
+# As its last act of starting, n8n marks as crashed whatever runs, also what a webhook has begun a moment ago.
+_STARTS_FOR_S = 15.0
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -28,7 +35,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """How one kind of receiver is served. 2xx is delivered for all of them, a redirect for none.
+    """How one kind of receiver is served. 2xx is delivered for all of them, but for one sentence; a redirect for none.
 
     Attributes:
         name: What users write as `webhook_profile`.
@@ -38,6 +45,7 @@ class Profile(Struct, frozen=True, kw_only=True):
         gone: Statuses after which nothing is sent again.
         gone_words: Statuses that are final only when the answer holds these words.
         not_ready: Statuses of a receiver that will take the event in a while.
+        starting: Statuses that, with these words in the answer, mean that the receiver is only just starting.
         slow_down: Statuses of a receiver that asks for patience.
         hints: What a status means there, for the timeline.
         places: Where it is guessed from.
@@ -50,6 +58,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     gone: frozenset[int] = _GONE
     gone_words: Mapping[int, str] = {}
     not_ready: frozenset[int] = frozenset()
+    starting: Mapping[int, str] = _STARTING
     slow_down: frozenset[int] = _OVERLOADED
     hints: Mapping[int, str] = {}
     places: tuple[Place, ...] = ()
@@ -63,10 +72,12 @@ _TABLE = (
         name="n8n-resume",
         meant_for="n8n's Wait node, `$execution.resumeUrl`",
         ladder=RESUME,
-        # Inferred from n8n's source: an execution that is over answers 409 as well, and only its words tell.
-        gone_words={409: "has finished"},
+        # Seen in n8n 2.40: an execution that is over, crashed or stopped answers 409 as well, and only its words tell.
+        gone_words={401: "Invalid token", 409: "has finished"},
         not_ready=frozenset({404, 409}),
+        starting=_N8N_STARTING,
         hints={
+            401: "the URL is not whole, it ends in the signature that n8n gave it",
             404: "no Wait node listens for this method there yet; it is not reached, or its HTTP Method differs "
             "(choose POST in the node, or start runs with webhook_method=GET)",
             409: "the execution is not waiting now",
@@ -76,6 +87,7 @@ _TABLE = (
     Profile(
         name="n8n-webhook",
         meant_for="n8n's Webhook node, production and test URL",
+        starting=_N8N_STARTING,
         hints={404: "the workflow is not active, nobody listens for a test event, or the node's HTTP Method differs"},
         # Paths like /webhook/orders are common elsewhere, so the host, the id or the word for tests must say n8n.
         places=(
@@ -167,6 +179,11 @@ def understood(profile: Profile, status: int, answer: str) -> tuple[Meaning, str
     return meaning, f"{sentence}; {profile.name}: {hint}." if hint and meaning != "delivered" else f"{sentence}."
 
 
+def patience_s(profile: Profile, status: int, answer: str) -> float | None:
+    """Return how many seconds a receiver is left alone although it has not asked for it; None if it need not be."""
+    return _STARTS_FOR_S if _says(profile.starting, status, answer) else None
+
+
 _TOLD: Mapping[Meaning, str] = {
     "delivered": "",
     "gone": ": it wants no more deliveries",
@@ -177,11 +194,16 @@ _TOLD: Mapping[Meaning, str] = {
 
 
 def _meaning(profile: Profile, status: int, answer: str) -> Meaning:
+    if _says(profile.starting, status, answer):
+        return "not_ready"
     if status // 100 == 2:  # noqa: PLR2004 - 2xx
         return "delivered"
-    final_words = profile.gone_words.get(status)
-    if status in profile.gone or (final_words is not None and final_words in answer):
+    if status in profile.gone or _says(profile.gone_words, status, answer):
         return "gone"
     if status in profile.not_ready:
         return "not_ready"
     return "throttled" if status in profile.slow_down else "failed"
+
+
+def _says(words: Mapping[int, str], status: int, answer: str) -> bool:
+    return status in words and words[status] in answer

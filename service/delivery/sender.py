@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from service.clock import Clock, SystemClock
-from service.delivery.profiles import STANDARD, Meaning, Profile, understood
+from service.delivery.profiles import STANDARD, Meaning, Profile, patience_s, understood
 from service.egress import BlockedConnectionError, EgressGuard, GuardedResolver
 from service.errors import HalleyError
 from service.lifecycle.run import WebhookMethod
@@ -70,7 +70,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
         status: HTTP status, as soon as there was one.
         latency_ms: From the call to the end of the exchange.
         answer: The first 2 KB of the answer's body.
-        retry_after_s: What the receiver asked for.
+        retry_after_s: What the receiver asked for, or needs by what is known of it.
         reason: One sentence for a person, without the URL's path and query.
     """
 
@@ -194,12 +194,13 @@ class Sender:
 
     def _told(self, response: aiohttp.ClientResponse, answer: str, profile: Profile) -> Exchange:
         outcome, reason = understood(profile, response.status, answer)
+        asked_s = parse_retry_after(response.headers.get("Retry-After"), self._clock.wall())
         return Exchange(
             outcome=outcome,
             reason=reason,
             status=response.status,
             answer=answer,
-            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._clock.wall()),
+            retry_after_s=asked_s or patience_s(profile, response.status, answer),
         )
 
     def _explain(self, error: Exception) -> tuple[Outcome, str]:

@@ -43,6 +43,10 @@ class SqlSubscriptions:
         )
         return [endpoint_of(doc) for (doc,) in rows]
 
+    async def all_endpoints(self, after: str, limit: int) -> list[Endpoint]:
+        """List the endpoints of all workspaces by their ids, those after one; "" is before all of them."""
+        return [endpoint_of(doc) for (doc,) in await self._engine.read("endpoints_all", after=after, limit=limit)]
+
     async def change_endpoint(self, endpoint_id: str, decide: DecideEndpoint) -> EndpointChange | None:
         """Apply a fact to an endpoint, with its events; returns what changed, or None."""
 

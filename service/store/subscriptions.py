@@ -25,6 +25,9 @@ class Subscriptions(Protocol):
     ) -> list[Endpoint]:
         """List the endpoints of a workspace, newest first."""
 
+    async def all_endpoints(self, after: str, limit: int) -> list[Endpoint]:
+        """List the endpoints of all workspaces by their ids, those after one; "" is before all of them."""
+
     async def change_endpoint(self, endpoint_id: str, decide: DecideEndpoint) -> EndpointChange | None:
         """Apply a fact to an endpoint, with its events; returns what changed, or None.
 

@@ -28,9 +28,9 @@ def broken(change: str) -> str:
     """Return the document with a fault that a reader has to find."""
     document = deepcopy(DOCUMENT)
     if change == "a channel that is not there":
-        document["operations"]["publish_event"]["channel"]["$ref"] = "#/channels/nowhere"
+        document["operations"]["publish_to_nats"]["channel"]["$ref"] = "#/channels/nowhere"
     else:
-        document["channels"]["broker"]["address"] = "halley.{workspace}.{kind}"
+        document["channels"]["nats"]["address"] = "halley.{workspace}.{kind}"
     return json.dumps(document)
 
 
@@ -48,19 +48,22 @@ def test_a_foreign_parser_reads_it() -> None:
         "webhook_url": {name for name in TYPES if not name.startswith("endpoint.")},
         "endpoint": set(TYPES),
         "event_stream": set(TYPES),
-        "broker": set(TYPES),
+        **{broker: set(TYPES) for broker in BROKERS},
     }
     assert {name: channel["address"] for name, channel in channels.items()} == {
         "webhook_url": None,
         "endpoint": None,
         "event_stream": "/v1/events/stream",
-        "broker": "halley.{workspace}.{type}",
+        "nats": "halley.{workspace}.{type}",
+        "kafka": "halley.events",
+        "redis": "halley.events",
+        "rabbitmq": None,
     }
     assert {name: sorted(channel["servers"]) for name, channel in channels.items()} == {
         "webhook_url": ["receiver"],
         "endpoint": ["receiver"],
         "event_stream": ["halley"],
-        "broker": sorted(BROKERS),
+        **{broker: [broker] for broker in BROKERS},
     }
     for name, channel in channels.items():
         assert channel["actions"] == ["send"]

@@ -36,6 +36,7 @@ from tests.unit.lifecycle.test_transitions import a_run
 KEYS = SecretKeys(all=(b"a master key of thirty-two bytes",))
 SECRET = derive_secret(KEYS.current, "default")
 DAY_S = 86400.0
+STARTING_S = pytest.approx(15 * 1.1)  # spread upwards
 STARTED_AT = 1_795_341_600.0
 RUN_ID = "run_00000000000000000000000001"
 
@@ -234,6 +235,32 @@ async def test_n8n_executions_that_are_over_are_left_alone(stage: Stage, words: 
     attempts = await stage.told("n8n-resume", [running(), saying(409, f'The execution "231" {words}')])
 
     assert outcomes(attempts) == [("not_ready", 1), ("gone", None)]
+
+
+async def test_an_n8n_url_that_was_cut_is_left_alone(stage: Stage) -> None:
+    """A signature that is wrong stays wrong; the timeline says so. A proxy's 401 may pass."""
+    wrong = saying(401, '{"error":"Invalid token"}')
+    attempts = await stage.told("n8n-resume", [saying(401, "Unauthorized"), wrong], path="/webhook-waiting/231")
+
+    assert outcomes(attempts) == [("failed", 1), ("gone", None)]
+    assert "not whole" in attempts[1]["reason"]
+
+
+@pytest.mark.parametrize("profile", ["n8n-resume", "n8n-webhook", "standard"])
+async def test_n8n_that_is_starting_up_is_told_again(stage: Stage, profile: str) -> None:
+    """It answers 200 to every path while its database is migrated, and keeps nothing of what came."""
+    attempts = await stage.told(profile, [saying(200, "n8n is starting up. Please wait")], path="/webhook/orders")
+
+    assert outcomes(attempts) == [("not_ready", STARTING_S), ("delivered", None)]
+
+
+@pytest.mark.parametrize("profile", ["n8n-resume", "n8n-webhook"])
+async def test_n8n_that_is_starting_up_is_left_alone_until_it_is_done(stage: Stage, profile: str) -> None:
+    """It takes webhooks before it looks for what has crashed, and what it has just resumed would be marked so."""
+    page = "<!DOCTYPE html>\n<html><body>\n<pre>Cannot POST /webhook-waiting/231</pre>\n</body></html>"
+    attempts = await stage.told(profile, [saying(404, page)], path="/webhook-waiting/231")
+
+    assert outcomes(attempts) == [("not_ready", STARTING_S), ("delivered", None)]
 
 
 async def test_n8n_nodes_left_on_get_are_called_by_get(stage: Stage) -> None:

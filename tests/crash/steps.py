@@ -16,6 +16,7 @@ from service.store.groups import DecideGroup
 _LIFE = frozenset({"open", "close", "check"})
 READING = frozenset(
     {
+        "all_endpoints",
         "attempts",
         "body_of",
         "deliveries",

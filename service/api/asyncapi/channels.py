@@ -2,29 +2,54 @@
 
 from typing import Any, get_args
 
+from msgspec import Struct
+
 from service.api.asyncapi.messages import refs
 from service.api.event_types import EVENT_TYPES
 from service.api.parameters import EVENT_STREAM_OPTIONS
 from service.definitions.json_schema import object_schema
+from service.delivery.sinks.urls import KafkaWords, NatsWords, RedisWords
 from service.lifecycle.run import EventType
 
 _ALL: list[EventType] = list(EVENT_TYPES)
 _OF_THE_CALLER = [name for name in _ALL if not name.startswith("endpoint.")]
+
+
+class Broker(Struct, frozen=True):
+    """A kind of broker that events go to.
+
+    Attributes:
+        protocol: Its name in AsyncAPI.
+        host: Where it usually is.
+        about: What its address is.
+        address: Where events go unless the operator says otherwise; None where that must be said.
+    """
+
+    protocol: str
+    host: str
+    about: str
+    address: str | None
+
+
 _BROKERS = {
-    "nats": ("nats", "localhost:4222", "NATS JetStream: the address is the subject."),
-    "kafka": ("kafka", "localhost:9092", "Kafka: the address is the topic."),
-    "rabbitmq": ("amqp", "localhost:5672", "RabbitMQ: the address is the routing key."),
-    "redis": ("redis", "localhost:6379", "Redis: the address is the key of a stream."),
+    "nats": Broker("nats", "localhost:4222", "NATS JetStream: the address is the subject.", NatsWords().subject),
+    "kafka": Broker("kafka", "localhost:9092", "Kafka: the address is the topic.", KafkaWords().topic),
+    "rabbitmq": Broker("amqp", "localhost:5672", "RabbitMQ: an exchange or a queue, which the operator names.", None),
+    "redis": Broker("redis", "localhost:6379", "Redis: the address is the key of a stream.", RedisWords().stream),
 }
-_ADDRESS = "halley.{workspace}.{type}"
 _HTTP = "0.3.0"
 
 
 def servers() -> dict[str, Any]:
     """Return who events are exchanged with: Halley itself, receivers, brokers."""
     brokers = {
-        name: {"host": "{host}", "protocol": protocol, "description": about, "variables": {"host": {"default": host}}}
-        for name, (protocol, host, about) in _BROKERS.items()
+        name: {
+            "host": "{host}",
+            "protocol": broker.protocol,
+            "description": broker.about,
+            "variables": {"host": {"default": broker.host}},
+        }
+        for name, broker in _BROKERS.items()
     }
     return {
         "halley": {"host": "127.0.0.1:2061", "protocol": "http", "description": "Where Halley serves its API."},
@@ -64,17 +89,24 @@ def channels() -> dict[str, Any]:
             "servers": _on("halley"),
             "messages": refs(_ALL),
         },
-        "broker": {
-            "address": _ADDRESS,
-            "title": "A message broker",
-            "description": "At least once; the id of the event is the id of the message and tells repetitions.",
-            "servers": _on(*_BROKERS),
-            "parameters": {
-                "workspace": {"description": "Whose event it is.", "examples": ["default"]},
-                "type": {"description": "The event's type.", "enum": list(get_args(EventType))},
-            },
-            "messages": refs(_ALL),
-        },
+        **{name: _broker_channel(name, broker) for name, broker in _BROKERS.items()},
+    }
+
+
+def _broker_channel(name: str, broker: Broker) -> dict[str, Any]:
+    slots = {
+        "workspace": {"description": "Whose event it is.", "examples": ["default"]},
+        "type": {"description": "The event's type.", "enum": list(get_args(EventType))},
+    }
+    used = {slot: about for slot, about in slots.items() if f"{{{slot}}}" in (broker.address or "")}
+    return {
+        "address": broker.address,
+        "title": f"A message broker: {name}",
+        "description": "At least once; the id of the event is the id of the message and tells repetitions. The address "
+        "is the one that `HALLEY_SINKS` has by default.",
+        "servers": _on(name),
+        **({"parameters": used} if used else {}),
+        "messages": refs(_ALL),
     }
 
 
@@ -107,7 +139,10 @@ def operations() -> dict[str, Any]:
             security=keys,
             bindings={"http": {"method": "GET", "query": query, "bindingVersion": _HTTP}},
         ),
-        "publish_event": _sends("broker", "Publish an event to a broker", "If the operator has set one up."),
+        **{
+            f"publish_to_{name}": _sends(name, f"Publish an event: {name}", "If the operator has set one up.")
+            for name in _BROKERS
+        },
     }
 
 

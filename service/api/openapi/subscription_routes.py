@@ -79,7 +79,7 @@ def _endpoints() -> tuple[Route, ...]:
             gives=None,
             takes=one,
             answers={"204": {"description": "It is gone."}},
-            errors=(400, 401, 503),
+            errors=_ERRORS,
         ),
     )
 

@@ -95,11 +95,14 @@ def test_any_text_has_a_guess(url: str):
     [
         ("standard", 404, "", "failed"),
         ("standard", 409, "", "failed"),
+        ("standard", 200, "n8n is starting up. Please wait", "not_ready"),
         ("n8n-resume", 404, "", "not_ready"),
         ("n8n-resume", 409, 'The execution "7" is running already.', "not_ready"),
         ("n8n-resume", 409, 'The execution "7 has finished already.', "gone"),
         ("n8n-resume", 409, 'The execution "7" has finished with error.', "gone"),
         ("n8n-resume", 404, "has finished", "not_ready"),
+        ("n8n-resume", 401, '{"error":"Invalid token"}', "gone"),
+        ("n8n-resume", 401, "<h1>Authorization Required</h1>", "failed"),
         ("n8n-webhook", 404, "", "failed"),
         ("zapier-callback", 404, "", "failed"),
         ("make", 400, "Queue is full.", "throttled"),
@@ -120,8 +123,18 @@ def test_profiles_differ_in_what_an_answer_means(name: str, status: int, answer:
 
 @given(profiles, st.integers(200, 299), st.text(max_size=50))
 def test_2xx_is_delivered_for_all(name: str, status: int, answer: str):
-    """No profile knows a success that is none."""
+    """No profile knows a success that is none, but for the one sentence of n8n's below."""
     assert understood(profile_of(name), status, answer)[0] == "delivered"
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_an_n8n_that_starts_has_taken_nothing(name: str):
+    """It says 200 to every path, and its webhooks may be anywhere."""
+    meaning, reason = understood(profile_of(name), 200, "n8n is starting up. Please wait")
+
+    assert meaning == "not_ready"
+    assert "not ready yet" in reason
+    assert understood(profile_of(name), 201, "n8n is starting up. Please wait")[0] == "delivered"
 
 
 @given(profiles, st.text(max_size=50))

@@ -482,6 +482,9 @@ WHERE workspace = :workspace AND (:url_hash::text IS NULL OR url_hash = :url_has
   AND (:before::text IS NULL OR id < :before)
 ORDER BY id DESC LIMIT :limit;
 
+-- name: endpoints_all
+SELECT doc FROM endpoints WHERE id > :after ORDER BY id LIMIT :limit;
+
 -- name: endpoint_delete
 DELETE FROM endpoints WHERE id = :id AND workspace = :workspace;
 

@@ -337,6 +337,9 @@ SELECT doc FROM endpoints
 WHERE workspace = :workspace AND (:url_hash IS NULL OR url_hash = :url_hash) AND (:before IS NULL OR id < :before)
 ORDER BY id DESC LIMIT :limit;
 
+-- name: endpoints_all
+SELECT doc FROM endpoints WHERE id > :after ORDER BY id LIMIT :limit;
+
 -- name: endpoint_delete
 DELETE FROM endpoints WHERE id = :id AND workspace = :workspace;
 
