@@ -177,7 +177,7 @@ async def stage() -> AsyncIterator[Stage]:
     port = free_port()
     receivers = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.parts.receivers", str(port))
     try:
-        await _listening(port)
+        await listening(port)
         with tempfile.TemporaryDirectory() as folder:
             store = store_of(Path(folder) / "halley.db", SystemClock())
             sender = Sender(EgressGuard(parse_networks("127.0.0.0/8")))
@@ -193,7 +193,8 @@ async def stage() -> AsyncIterator[Stage]:
         await receivers.wait()
 
 
-async def _listening(port: int) -> None:
+async def listening(port: int) -> None:
+    """Return once somebody listens at a port."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(OSError):
