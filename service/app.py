@@ -56,6 +56,7 @@ from service.workers.budget import Budgets
 from service.workers.conductor import FlowWaker
 from service.workers.desk import Batch, Desk
 from service.workers.experience import Experience
+from service.workers.gatherer import Gatherer
 from service.workers.interest import ProgressInterest
 from service.workers.live import LiveAnswers
 from service.workers.poller import Poller
@@ -87,6 +88,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         watch_s: Waits for runs that another process may end.
         deliver_s: Deliveries that wait on their ladder.
         learn_s: What is learned of durations is written.
+        groups_s: Groups whose time has come.
         interest_s: Endpoints that want to hear of progress.
         endpoints_s: Endpoints that end, or are tried again.
         upkeep_s: Uploads whose time is over.
@@ -108,6 +110,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     watch_s: float = 0.4
     deliver_s: float = 0.5
     learn_s: float = 5.0
+    groups_s: float = 1.0
     interest_s: float = 2.0
     endpoints_s: float = 10.0
     upkeep_s: float = 60.0
@@ -410,6 +413,7 @@ class House:
 
         rescuer, tuning = Rescuer(desk, share), self._tuning
         prober = Prober(desk.store, courier, clock=self._clock, log=self._log)
+        gatherer = Gatherer(desk.store, self._clock, switchboard.notify_group, self._log)
         await rescuer.enroll()
         stack.push_async_callback(desk.store.leave)
         stack.push_async_callback(desk.experience.close)
@@ -423,6 +427,7 @@ class House:
             Sweep("watch", tuning.watch_s, lambda: switchboard.watch(desk.store.resting), self._log),
             Sweep("deliver", tuning.deliver_s, dispatcher.run_once, self._log),
             Sweep("learn", tuning.learn_s, desk.experience.run_once, self._log),
+            Sweep("groups", tuning.groups_s, gatherer.run_once, self._log),
             Sweep("interest", tuning.interest_s, desk.interest.run_once, self._log),
             Sweep("endpoints", tuning.endpoints_s, prober.run_once, self._log),
             Sweep("upkeep", tuning.upkeep_s, self.archive.upkeep.run_once, self._log),

@@ -59,7 +59,12 @@ START = {
         "`Idempotency-Key`. Equal are node, input and `mode`.",
     ),
     "deadline": Field(type="number", minimum=1, maximum=604800, unit="s", about="Give the run up after so long."),
-    "group": Field(type="string", min_length=1, max_length=100, about="Runs that belong together."),
+    "group": Field(
+        type="string",
+        min_length=1,
+        max_length=100,
+        about="Runs that belong together: a word of yours, or the name or id of a group that completes with them.",
+    ),
     "mode": Field(
         type="string",
         enum=["live", "preview", "mock"],
@@ -122,6 +127,11 @@ DELIVERIES = {
     "cursor": Field(type="string", pattern=f"^dlv{ID_PATTERN}$", about="Taken from `next`."),
     "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Deliveries on a page."),
 }
+GROUPS = {
+    "state": Field(type="string", enum=["open", "completed"], about="Only groups in this state."),
+    "cursor": Field(type="string", pattern=f"^grp{ID_PATTERN}$", about="Taken from `next`."),
+    "limit": Field(type="integer", minimum=1, maximum=200, assumed=50, about="Groups on a page."),
+}
 READ = {"wait": START["wait"]}
 SIGNING_KEYS = {
     "workspace": Field(
@@ -156,9 +166,8 @@ class ParameterCheck:
             values = self._check.check(self._sent(request))
         except InvalidInput as exc:
             raise InvalidInput(tuple(_pointed(fault) for fault in exc.faults)) from None
-        if len(msgspec.json.encode(values.get("metadata"))) > _METADATA_BYTES:
-            message = "metadata must be at most 4 kB"
-            raise InvalidInput((Fault(pointer="query:metadata", code="max_length", message=message),))
+        if faults := metadata_faults(values, "query:metadata"):
+            raise InvalidInput(tuple(faults))
         return values
 
     def _sent(self, request: Request[Any, Any, State]) -> dict[str, Any]:
@@ -175,6 +184,13 @@ class ParameterCheck:
         if repeated := tuple(_repeated(name) for name, values in single.items() if len(values) > 1):
             raise InvalidInput(repeated)
         return {**found, **{name: values[0] for name, values in single.items()}}
+
+
+def metadata_faults(values: Mapping[str, Any], pointer: str) -> list[Fault]:
+    """Refuse metadata that are too long to go with every event."""
+    if len(msgspec.json.encode(values.get("metadata"))) <= _METADATA_BYTES:
+        return []
+    return [Fault(pointer=pointer, code="max_length", message="metadata must be at most 4 kB")]
 
 
 def _repeated(name: str) -> Fault:

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +28,7 @@ from service.delivery.profiles import STANDARD, guess, profile_of
 from service.delivery.receivers import target_of
 from service.errors import AllowanceSpent, Conflict, Fault, InvalidInput
 from service.ids import new_id, new_token
-from service.lifecycle.run import END_EVENTS, Mode, Run, Webhook
+from service.lifecycle.run import END_EVENTS, EventType, Mode, Run, Webhook
 from service.lifecycle.transitions import queued
 from service.sealing import Sealer
 from service.store.starts import Idempotency, Started
@@ -83,12 +83,12 @@ async def read_start(
         NotFound: An upload or artifact that the input names is not there.
     """
     faults: list[Fault] = []
-    options = _collect(faults, lambda: _parameters.read(request))
+    options = collected(faults, lambda: _parameters.read(request))
     mode = str(options.get("mode", "live"))
     if node.node.kind != "local":
         refuse_impossible(mode, services)
     raw = await read_input(request, intake)
-    values = _collect(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
+    values = collected(faults, lambda: node.inputs.check(raw, is_json=not is_form(request)))
     if url := options.get("webhook_url"):
         faults += url_faults(url, services.guard, "query:webhook_url")
     key = idempotency_key(request.headers, faults)
@@ -97,10 +97,10 @@ async def read_start(
         raise InvalidInput(tuple(faults))
     await services.materials_of(mode).check(node, values, caller.workspace)
     asked = {name: value for name, value in options.items() if name != "dedupe"}
-    fingerprint = _fingerprint(node.id, _hashed(node, values, intake.hashes), {**asked, "wait": None})
+    fingerprint = fingerprint_of(node.id, _hashed(node, values, intake.hashes), {**asked, "wait": None})
     essence = await _essence(node, values, mode, caller, services) if "dedupe" in options else None
     if mode != "preview":
-        values = await _lightened(node, values, intake)
+        values = await lightened(node, values, intake)
     return Start(node=node, options=options, values=values, key=key, fingerprint=fingerprint, essence=essence)
 
 
@@ -137,10 +137,10 @@ async def _essence(node: CompiledNode, values: Mapping[str, Any], mode: str, cal
     uploads = {text for _, text, _ in _media(node, values) if text.startswith("file_")}
     records = [await services.files.get(caller.workspace, each) for each in uploads]
     hashes = {record.id: record.sha256 for record in records if record is not None}
-    return _fingerprint(node.id, _hashed(node, values, hashes), {"mode": mode})
+    return fingerprint_of(node.id, _hashed(node, values, hashes), {"mode": mode})
 
 
-async def _lightened(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:
+async def lightened(node: CompiledNode, values: Mapping[str, Any], intake: Intake) -> dict[str, Any]:
     """Return an input whose long Base64 texts are in the vault."""
     made: dict[str, Any] = {}
     for pointer, text, _ in _media(node, values):
@@ -150,7 +150,8 @@ async def _lightened(node: CompiledNode, values: Mapping[str, Any], intake: Inta
     return replaced_media(values, made)
 
 
-def _collect(faults: list[Fault], check: Any) -> dict[str, Any]:
+def collected(faults: list[Fault], check: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a check returns; its faults are added to others."""
     try:
         return dict(check())
     except InvalidInput as exc:
@@ -184,7 +185,8 @@ def idempotency_key(headers: Mapping[str, str], faults: list[Fault]) -> str | No
     return key.strip('"')
 
 
-def _fingerprint(node_id: str, values: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+def fingerprint_of(node_id: str, values: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Return the hash of a request, the same for the same request."""
     canonical = msgspec.json.encode([node_id, values, options], order="sorted")
     return hashlib.sha256(canonical).hexdigest()
 
@@ -210,15 +212,63 @@ async def start_run(
 
     Raises:
         AllowanceSpent: The API key may start no more runs today.
+        Conflict: The group takes no more runs.
         InvalidInput: The idempotency key belongs to another request.
     """
-    run = _new_run(run_id or new_id("run", services.clock.now()), start, caller, services, base_url, retry_of)
-    started = await services.store.start(queued(run), start.values, _idempotency(start, caller), caller.allowance)
+    key = _idempotency(start, caller)
+    try:
+        start = await _joining(start, caller, services, is_retry=retry_of is not None)
+    except Conflict:
+        if (earlier := await _earlier(key, services)) is None:
+            raise
+        return taken(earlier, caller, services)
+    run = new_run(run_id or new_id("run", services.clock.now()), start, caller, services, base_url, retry_of)
+    return taken(await services.store.start(queued(run), start.values, key, caller.allowance), caller, services)
+
+
+def taken(started: Started, caller: Caller, services: Services) -> Started:
+    """Return a start that the store has taken.
+
+    Raises:
+        AllowanceSpent: The API key may start no more runs today.
+        InvalidInput: The idempotency key belongs to another request.
+    """
     if started.over_allowance:
         raise _allowance_spent(caller, services.clock.now())
     if started.key_reused:
-        raise InvalidInput((_REUSED,))
+        raise InvalidInput((KEY_REUSED,))
     return started
+
+
+async def _earlier(key: Idempotency | None, services: Services) -> Started | None:
+    """Return what an idempotency key has started before."""
+    held = key and await services.store.run_of_key(key.scope, key.key, services.clock.now())
+    if not key or not held:
+        return None
+    is_same = held[0] == key.fingerprint
+    return Started(run=held[1], replayed=is_same, key_reused=not is_same)
+
+
+async def _joining(start: Start, caller: Caller, services: Services, *, is_retry: bool) -> Start:
+    """Return a start that names its group as all runs of the group do; a label that no group has stays what it is.
+
+    A retry belongs to the group of the run that it repeats as long as that is open.
+
+    Raises:
+        Conflict: The group takes no more runs.
+    """
+    asked = start.options.get("group")
+    group = await services.store.group(caller.workspace, asked) if asked else None
+    if group is None:
+        return start
+    if group.state == "open" and not is_retry:
+        states = await services.store.group_states(caller.workspace, [group.key])
+        if group.is_full(count := sum(states[group.key].values())):
+            raise Conflict(f"The group {asked!r} has all its {count} runs. Make another group, or leave `group` out.")
+    if group.state == "completed" and not is_retry:
+        raise Conflict(f"The group {asked!r} has completed and takes no more runs. Make another, or leave `group` out.")
+    named = group.key if group.state == "open" else None
+    return msgspec.structs.replace(start, options={**start.options, "group": named})
 
 
 def _idempotency(start: Start, caller: Caller) -> Idempotency | None:
@@ -241,18 +291,21 @@ def _allowance_spent(caller: Caller, now: float) -> AllowanceSpent:
     )
 
 
-_REUSED = Fault(
+KEY_REUSED = Fault(
     pointer="header:Idempotency-Key",
     code="key_reused",
     message="this key was used for another request in the last 7 days; use a new key for a new request",
 )
 
 
-def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None) -> Run:
+def new_run(
+    run_id: str, start: Start, caller: Caller, services: Services, base_url: str, retry_of: str | None = None
+) -> Run:
+    """Return the run of a checked start."""
     now, node, options = services.clock.now(), start.node, start.options
     provider = node.provider.provider
     mode: Mode = "mock" if start.mode == "mock" else "live"
-    webhook = _webhook(options, caller.workspace, services.sealer)
+    webhook = webhook_of(options, caller.workspace, services.sealer, END_EVENTS)
     return Run(
         id=run_id,
         workspace=caller.workspace,
@@ -268,7 +321,7 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
         deadline_at=now + float(options.get("deadline", node.pace.deadline_s)),
         due_at=now,
         upstream_path=node.plan.build(start.values).path,
-        warnings=(*node.warnings(start.values), *_guess_warnings(webhook)),
+        warnings=(*node.warnings(start.values), *guess_warnings(webhook)),
         reference=options.get("reference"),
         metadata=options.get("metadata", {}),
         group=options.get("group"),
@@ -277,21 +330,23 @@ def _new_run(run_id: str, start: Start, caller: Caller, services: Services, base
     )
 
 
-def _webhook(options: Mapping[str, Any], workspace: str, sealer: Sealer) -> Webhook | None:
+def webhook_of(
+    options: Mapping[str, Any], workspace: str, sealer: Sealer, events: Sequence[EventType]
+) -> Webhook | None:
     """Return where events go. The URL is sealed from here on: whoever knows it can act as Halley."""
     if "webhook_url" not in options:
         return None
     return Webhook(
         url=sealer.seal(options["webhook_url"]),
         target=target_of(workspace, options["webhook_url"]),
-        events=tuple(options.get("webhook_events") or END_EVENTS),
+        events=tuple(options.get("webhook_events") or events),
         profile=options.get("webhook_profile") or guess(options["webhook_url"]).name,
         guessed="webhook_profile" not in options,
         method=options.get("webhook_method", "POST"),
     )
 
 
-def _guess_warnings(webhook: Webhook | None) -> list[str]:
+def guess_warnings(webhook: Webhook | None) -> list[str]:
     """Say what was guessed; that nothing was recognised needs no words."""
     if webhook is None or not webhook.guessed or webhook.profile == STANDARD.name:
         return []
@@ -301,8 +356,12 @@ def _guess_warnings(webhook: Webhook | None) -> list[str]:
 
 def started_headers(started: Started) -> dict[str, str]:
     """Return what the answer to a start says in headers besides where the run is."""
-    headers = {"Idempotency-Replayed": "true"} if started.replayed else {}
-    webhook = started.run.webhook
+    return told_headers(started.run.webhook, is_replayed=started.replayed)
+
+
+def told_headers(webhook: Webhook | None, *, is_replayed: bool) -> dict[str, str]:
+    """Return what an answer says of a repeated request and of a webhook."""
+    headers = {"Idempotency-Replayed": "true"} if is_replayed else {}
     if webhook is not None:
         headers["Halley-Webhook-Profile"] = webhook.profile + ("; guessed" if webhook.guessed else "")
     return headers

@@ -1,6 +1,6 @@
-"""Forgets ended runs with all that was kept of them.
+"""Forgets ended runs and groups, and old events of endpoints, with all that was kept of them.
 
-Which runs may go is the store's to say; when, and with what pauses, is the caller's.
+What may go is the store's to say; when, and with what pauses, is the caller's.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -31,7 +31,7 @@ class Retention:
         """Yield, batch by batch, how many rows and files have gone, by kind.
 
         Args:
-            older_than_s: Runs go that ended longer ago than this.
+            older_than_s: What ended longer ago than this goes.
             dry_run: Only count what would go.
         """
         now, after = self._clock.now(), ""
@@ -40,6 +40,8 @@ class Retention:
         while runs := await self._store.forgettable(now - older_than_s, now, after, _BATCH):
             after = runs[-1].id
             yield await self._forget_runs(runs, dry_run=dry_run)
+        async for gone_rows in self._forget_others(now - older_than_s, now, dry_run=dry_run):
+            yield gone_rows
 
     async def _forget_keys(self, now: float, *, dry_run: bool) -> AsyncIterator[int]:
         if dry_run:
@@ -47,6 +49,16 @@ class Retention:
             return
         while gone := await self._store.forget_keys(now, _BATCH):
             yield gone
+
+    async def _forget_others(self, before: float, now: float, *, dry_run: bool) -> AsyncIterator[dict[str, int]]:
+        act, after = self._store.count_rows if dry_run else self._store.forget, ""
+        while ids := await self._store.forgettable_groups(before, now, after, _BATCH):
+            after = ids[-1]
+            yield await act(ids, "groups")
+        after = ""
+        while ids := await self._store.forgettable_events(before, after, _BATCH):
+            after = ids[-1]
+            yield await act(ids, "events")
 
     async def _forget_runs(self, runs: Sequence[Run], *, dry_run: bool) -> dict[str, int]:
         stored = [each.id for run in runs for each in run.artifacts if each.stored]

@@ -1,4 +1,4 @@
-"""`halley db prune`: old runs go, with everything that was kept of them."""
+"""`halley db prune`: old runs and groups go, with everything that was kept of them."""
 
 import asyncio
 import contextlib
@@ -26,6 +26,7 @@ _KINDS = (
     "deliveries",
     "timeline",
     "callbacks",
+    "groups",
     "idempotency_keys",
     "artifact_files",
 )
@@ -53,7 +54,8 @@ def command(older_than_s: float, *, dry_run: bool, as_json: bool) -> None:
     """Delete old runs with their inputs, events, deliveries, callbacks and artifact files, also while Halley runs.
 
     Open runs stay, and so do runs that are watched after their deadline, runs whose events are still being delivered
-    or whose idempotency key still holds, and steps of a flow that is not over.
+    or whose idempotency key still holds, and what belongs to a flow or a group that is not over. Groups that completed
+    as long ago and old events of endpoints go as well.
     """
     settings = load_settings()
     if isinstance(settings.database, Path):

@@ -5,15 +5,16 @@ Artifacts that Halley keeps have no lasting URL: each view of them carries a fre
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from service.clock import isoformat
 from service.ids import new_id
 from service.lifecycle.endpoint import DisabledReason, Endpoint, EndpointChange, Envelope
-from service.lifecycle.group import Group, GroupChange
+from service.lifecycle.group import Group, GroupChange, Reason
 from service.lifecycle.run import Artifact, Change, EventType, Mode, Run, RunError, RunEventType
 from service.lifecycle.states import RunState
 
@@ -102,8 +103,8 @@ class EventView(Struct, frozen=True, kw_only=True):
     data: RunView
 
 
-class GroupView(Struct, frozen=True, kw_only=True):
-    """A group as the API shows it and its event carries it.
+class GroupSummary(Struct, frozen=True, kw_only=True):
+    """A group as lists show it.
 
     Attributes:
         name: The caller's word for it; runs give it, or the id, as `group`.
@@ -111,7 +112,6 @@ class GroupView(Struct, frozen=True, kw_only=True):
         needed: How many of them must succeed; null for: all must have ended.
         reason: Why it completed.
         states: How many of its runs are in which state.
-        runs: All its runs, oldest first.
     """
 
     id: str
@@ -120,7 +120,7 @@ class GroupView(Struct, frozen=True, kw_only=True):
     size: int | None
     needed: int | None
     cancel_rest: bool
-    reason: Literal["all_ended", "enough_succeeded", "deadline"] | None
+    reason: Reason | None
     states: dict[str, int]
     reference: str | None
     metadata: dict[str, Any]
@@ -128,6 +128,15 @@ class GroupView(Struct, frozen=True, kw_only=True):
     deadline_at: str
     completed_at: str | None
     status_url: str
+
+
+class GroupView(GroupSummary, frozen=True, kw_only=True):
+    """A group as the API shows it and its event carries it.
+
+    Attributes:
+        runs: All its runs, oldest first.
+    """
+
     runs: tuple[RunView, ...]
 
 
@@ -254,7 +263,12 @@ def poll_after_s(run: Run, now: float) -> int:
 def group_view(group: Group, runs: Iterable[Run], now: float, sign: Sign | None = None) -> GroupView:
     """Return what users see of a group and its runs."""
     shown = tuple(view(run, now, sign) for run in runs)
-    return GroupView(
+    return GroupView(**asdict(group_summary(group, Counter(run.state for run in shown))), runs=shown)
+
+
+def group_summary(group: Group, states: Mapping[str, int]) -> GroupSummary:
+    """Return what lists show of a group, with the numbers of its runs by state."""
+    return GroupSummary(
         id=group.id,
         name=group.name,
         state=group.state,
@@ -262,14 +276,13 @@ def group_view(group: Group, runs: Iterable[Run], now: float, sign: Sign | None 
         needed=group.needed,
         cancel_rest=group.cancel_rest,
         reason=group.reason,
-        states=dict(Counter(run.state for run in shown)),
+        states=dict(states),
         reference=group.reference,
         metadata=group.metadata,
         created_at=isoformat(group.created_at),
         deadline_at=isoformat(group.deadline_at),
         completed_at=_moment(group.completed_at),
         status_url=f"{group.base_url}/v1/groups/{group.id}",
-        runs=shown,
     )
 
 

@@ -20,6 +20,7 @@ from service.store.subscriptions import Subscriptions
 Decide = Callable[[Run], Change | None]
 Listener = Callable[[Change], None]
 KeyScope = Literal["read", "run", "admin"]
+Kind = Literal["runs", "groups", "events"]
 
 
 class RunFilter(Struct, frozen=True, kw_only=True):
@@ -156,6 +157,9 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     ) -> Started:
         """Write a new run, unless its idempotency key has one already or its API key may start no more today."""
 
+    async def run_of_key(self, scope: str, key: str, now: float) -> tuple[str, Run] | None:
+        """Return the run that an idempotency key has started, and the fingerprint of that request."""
+
     async def run(self, run_id: str) -> Run | None:
         """Return a run."""
 
@@ -269,8 +273,8 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     async def forgettable(self, before: float, now: float, after: str, limit: int) -> list[Run]:
         """Return runs that ended before a moment and that nobody needs any more, oldest first.
 
-        Needed are runs that are watched, whose events are on their way, whose idempotency key holds, and steps of a
-        flow that is not over.
+        Needed are runs that are watched, whose events are on their way, whose idempotency key holds, and what belongs
+        to a flow or a group that is not over.
 
         Args:
             before: They ended before this.
@@ -279,11 +283,14 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
             limit: How many at most.
         """
 
-    async def count_rows(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Count the rows of runs, by table."""
+    async def forgettable_events(self, before: float, after: str, limit: int) -> list[str]:
+        """Return the ids of events of endpoints that were made before a moment and are on their way no more."""
 
-    async def forget(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Delete runs with all that belongs to them, in one transaction; returns the numbers of rows by table."""
+    async def count_rows(self, ids: Sequence[str], kind: Kind = "runs") -> dict[str, int]:
+        """Count the rows of runs, groups or events with all that belongs to them, by table."""
+
+    async def forget(self, ids: Sequence[str], kind: Kind = "runs") -> dict[str, int]:
+        """Delete runs, groups or events with all that belongs to them, in one transaction; returns numbers by table."""
 
     async def count_old_keys(self, now: float) -> int:
         """Count the idempotency keys that hold no more."""

@@ -35,7 +35,7 @@ class Groups(Protocol):
     """Runs that complete together."""
 
     async def add_group(self, group: Group) -> Group:
-        """Keep a group whose runs come by themselves; returns it, or the one that has its name already."""
+        """Keep a group whose runs come by themselves; returns it, or the one of its identity or name that is there."""
 
     async def start_group(
         self, group: Group, members: Sequence[Member], key: Idempotency | None, allowance: Allowance | None
@@ -50,6 +50,17 @@ class Groups(Protocol):
     async def group(self, workspace: str, key: str) -> Group | None:
         """Return a group by its id or its name."""
 
+    async def group_of_identity(self, workspace: str, identity: str) -> Group | None:
+        """Return the group that an idempotency key made, if no run holds the key."""
+
+    async def groups(
+        self, workspace: str, *, state: str | None = None, before: str | None = None, limit: int = 50
+    ) -> list[Group]:
+        """List groups, newest first; `before` is the id after which a page goes on."""
+
+    async def group_states(self, workspace: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Count the runs of groups by state, for each of these keys."""
+
     async def group_runs(self, workspace: str, key: str, limit: int) -> list[Run]:
         """Return the runs of a group, oldest first."""
 
@@ -61,3 +72,13 @@ class Groups(Protocol):
 
     async def forget_news(self, ids: Sequence[int]) -> None:
         """Forget what told of groups that have been looked at."""
+
+    async def forgettable_groups(self, before: float, now: float, after: str, limit: int) -> list[str]:
+        """Return the ids of groups that completed before a moment and that nobody needs any more, oldest first.
+
+        Args:
+            before: They completed before this.
+            now: The present.
+            after: Id after which to go on; empty at first.
+            limit: How many at most.
+        """

@@ -167,6 +167,7 @@ class GroupRow(NamedTuple):
     due_at: float | None
     doc: str
     leader: str | None = None
+    identity: str | None = None
 
 
 class NewsRow(NamedTuple):
@@ -362,7 +363,17 @@ def endpoint_row(endpoint: Endpoint, version: int) -> EndpointRow:
 def group_row(group: Group, version: int, leader: str | None = None) -> GroupRow:
     """Return the row of a group."""
     doc = _encode(group).decode()
-    return GroupRow(group.id, version, group.workspace, group.key, group.state, group.due_at, doc, leader)
+    return GroupRow(
+        id=group.id,
+        version=version,
+        workspace=group.workspace,
+        group_key=group.key,
+        state=group.state,
+        due_at=group.due_at,
+        doc=doc,
+        leader=leader,
+        identity=group.identity,
+    )
 
 
 def like(pattern: str) -> str:

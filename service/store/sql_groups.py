@@ -9,6 +9,7 @@ from service.lifecycle.view import Sign
 from service.store.engine import Engine, Plan, Unit
 from service.store.groups import DecideGroup, News
 from service.store.rows import Row, Writes, group_of, group_row, run_of
+from service.store.starts import KEY_KEPT_S
 
 
 class SqlGroups:
@@ -19,15 +20,35 @@ class SqlGroups:
     _sign: Sign | None
 
     async def add_group(self, group: Group) -> Group:
-        """Keep a group whose runs come by themselves; returns it, or the one that has its name already."""
+        """Keep a group whose runs come by themselves; returns it, or the one of its identity or name that is there."""
         if await self._engine.count("group_insert", **group_row(group, 0)._asdict()) == 1:
             return group
-        return await self.group(group.workspace, group.key) or group
+        same = await self.group_of_identity(group.workspace, group.identity) if group.identity else None
+        return same or await self.group(group.workspace, group.key) or group
 
     async def group(self, workspace: str, key: str) -> Group | None:
         """Return a group by its id or its name."""
         rows = await self._engine.read("group_get", workspace=workspace, key=key)
         return group_of(rows[0][0]) if rows else None
+
+    async def group_of_identity(self, workspace: str, identity: str) -> Group | None:
+        """Return the group that an idempotency key made, if no run holds the key."""
+        rows = await self._engine.read("group_of_identity", workspace=workspace, identity=identity)
+        return group_of(rows[0][0]) if rows else None
+
+    async def groups(
+        self, workspace: str, *, state: str | None = None, before: str | None = None, limit: int = 50
+    ) -> list[Group]:
+        """List groups, newest first; `before` is the id after which a page goes on."""
+        rows = await self._engine.read("groups_list", workspace=workspace, state=state, before=before, limit=limit)
+        return [group_of(doc) for (doc,) in rows]
+
+    async def group_states(self, workspace: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Count the runs of groups by state, for each of these keys."""
+        found: dict[str, dict[str, int]] = {key: {} for key in keys}
+        for key, state, count in await self._engine.read("group_states", workspace=workspace, keys=list(keys)):
+            found[key][state] = int(count)
+        return found
 
     async def group_runs(self, workspace: str, key: str, limit: int) -> list[Run]:
         """Return the runs of a group, oldest first."""
@@ -62,3 +83,8 @@ class SqlGroups:
         """Forget what told of groups that have been looked at."""
         if ids:
             await self._engine.count("news_forget", ids=list(ids))
+
+    async def forgettable_groups(self, before: float, now: float, after: str, limit: int) -> list[str]:
+        """Return the ids of groups that completed before a moment and that nobody needs any more, oldest first."""
+        values = {"before": before, "now": now, "held_since": now - KEY_KEPT_S, "after": after, "limit": limit}
+        return [row[0] for row in await self._engine.read("groups_forgettable", **values)]

@@ -14,7 +14,7 @@ from service.lifecycle.group import Group
 from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
 from service.lifecycle.view import Sign
-from service.store.base import Decide, EventFilter, FileRecord, KeptEvent, KeyRecord, Listener, Place, RunFilter
+from service.store.base import Decide, EventFilter, FileRecord, KeptEvent, KeyRecord, Kind, Listener, Place, RunFilter
 from service.store.engine import Engine, Plan, Unit
 from service.store.groups import Member
 from service.store.queries import STRAY
@@ -46,7 +46,13 @@ _TAKE_OVER_BATCH = 1000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
 _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
-_OF_A_RUN = ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")
+# What belongs to what is forgotten: the table, and what begins the names of its statements. Deliveries lead to lines of
+# the timeline, so these go before them.
+_BELONGINGS: dict[Kind, dict[str, str]] = {
+    "runs": {name: name for name in ("runs", "inputs", "events", "deliveries", "timeline", "callbacks")},
+    "groups": {name: name for name in ("groups", "events", "deliveries", "timeline")},
+    "events": {name: f"told_{name}" for name in ("timeline", "deliveries", "events")},
+}
 
 
 class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
@@ -212,6 +218,11 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     ) -> Started:
         """Write a group and its runs, all or nothing; the runs give its id as their group."""
         return await self._start(members, group, key, allowance)
+
+    async def run_of_key(self, scope: str, key: str, now: float) -> tuple[str, Run] | None:
+        """Return the run that an idempotency key has started, and the fingerprint of that request."""
+        rows = await self._engine.read("run_of_key", scope=scope, key=key, now=now)
+        return (rows[0][0], run_of(*rows[0][1:])) if rows else None
 
     async def _start(
         self, members: Sequence[Member], group: Group | None, key: Idempotency | None, allowance: Allowance | None
@@ -403,15 +414,20 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         )
         return [run_of(*row) for row in rows]
 
-    async def count_rows(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Count the rows of runs, by table."""
-        ids = list(run_ids)
-        return {table: int((await self._engine.read(f"{table}_count_of", ids=ids))[0][0]) for table in _OF_A_RUN}
+    async def forgettable_events(self, before: float, after: str, limit: int) -> list[str]:
+        """Return the ids of events of endpoints that were made before a moment and are on their way no more."""
+        values = {"before": before, "after": after, "limit": limit}
+        return [row[0] for row in await self._engine.read("events_forgettable", **values)]
 
-    async def forget(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Delete runs with all that belongs to them, in one transaction; returns the numbers of rows by table."""
-        gone = await self._engine.count_each([f"{table}_delete_of" for table in _OF_A_RUN], ids=list(run_ids))
-        return dict(zip(_OF_A_RUN, gone, strict=True))
+    async def count_rows(self, ids: Sequence[str], kind: Kind = "runs") -> dict[str, int]:
+        """Count the rows of runs, groups or events with all that belongs to them, by table."""
+        tables = _BELONGINGS[kind].items()
+        return {table: int((await self._engine.read(f"{s}_count_of", ids=list(ids)))[0][0]) for table, s in tables}
+
+    async def forget(self, ids: Sequence[str], kind: Kind = "runs") -> dict[str, int]:
+        """Delete runs, groups or events with all that belongs to them, in one transaction; returns numbers by table."""
+        names = [f"{statement}_delete_of" for statement in _BELONGINGS[kind].values()]
+        return dict(zip(_BELONGINGS[kind], await self._engine.count_each(names, ids=list(ids)), strict=True))
 
     async def count_old_keys(self, now: float) -> int:
         """Count the idempotency keys that hold no more."""

@@ -4,6 +4,8 @@ from msgspec import Struct
 
 from service.lifecycle.run import Run
 
+KEY_KEPT_S = 7 * 86400.0
+
 
 class Idempotency(Struct, frozen=True, kw_only=True):
     """What makes a repeated start the same start.
@@ -18,7 +20,7 @@ class Idempotency(Struct, frozen=True, kw_only=True):
     scope: str
     key: str
     fingerprint: str
-    kept_s: float = 7 * 86400.0
+    kept_s: float = KEY_KEPT_S
 
 
 class Allowance(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Who must hear of a committed change at once: sweeps that have work now, and callers who wait.
 
-Callers wait for the end of a run, or for any event of their workspace. A hint only: the store is the truth, and whoever
-waits also looks there.
+Callers wait for the end of a run or group, or for any event of their workspace. A hint only: the store is the truth,
+and whoever waits also looks there.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
+from service.lifecycle.group import GroupChange
 from service.lifecycle.run import Change
 from service.workers.sweep import Sweep
 
@@ -61,19 +62,28 @@ class Switchboard:
         if run.rests:
             self._wake(run.id)
         if change.events:
-            for wake in tuple(self._listeners.get(run.workspace, ())):
-                wake()
+            self._call(run.workspace)
 
-    async def wait(self, run_id: str, timeout_s: float) -> None:
-        """Return when the run has ended (or nobody can tell its outcome), or after the time."""
+    def notify_group(self, change: GroupChange) -> None:
+        """Pass on that a group has completed."""
+        self.ring("deliver")
+        self._wake(change.group.id)
+        self._call(change.group.workspace)
+
+    def _call(self, workspace: str) -> None:
+        for wake in tuple(self._listeners.get(workspace, ())):
+            wake()
+
+    async def wait(self, ident: str, timeout_s: float) -> None:
+        """Return when the run has ended (or nobody can tell its outcome), when the group has, or after the time."""
         waiter = asyncio.Event()
-        with self.waking(run_id, waiter.set), contextlib.suppress(TimeoutError):
+        with self.waking(ident, waiter.set), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await waiter.wait()
 
-    def waking(self, run_id: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
-        """Call `wake` when the run has ended (or nobody can tell its outcome), until the block ends."""
-        return _standing(self._waiters, run_id, wake)
+    def waking(self, ident: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `wake` when the run or group has ended (or nobody can tell its outcome), until the block ends."""
+        return _standing(self._waiters, ident, wake)
 
     def hearing(self, workspace: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `wake` whenever this process has committed an event of a workspace, until the block ends."""

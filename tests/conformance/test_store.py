@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,43 +23,8 @@ from service.store.outbox import DeliveryResult
 from service.store.sketches import KeptSketch
 from service.store.sql_store import SqlStore
 from service.store.starts import Allowance, Idempotency
-from tests.fakes.postgres import PostgresServer
+from tests.fakes.clock import ManualClock
 from tests.unit.lifecycle.test_transitions import a_run
-
-
-class ManualClock:
-    """A clock that tells what it is told."""
-
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def now(self) -> float:
-        """Return the time."""
-        return self.time
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """The store's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Secret:
-    """A database that nobody has opened yet."""
-    if request.param == "sqlite":
-        return tmp_path / "halley.db"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return Secret(await server.database())
-
-
-@pytest.fixture
-async def store(database: Path | Secret, clock: ManualClock) -> AsyncIterator[SqlStore]:
-    """An open, empty store."""
-    opened = store_of(database, clock)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def numbered(number: int, **words: object) -> Run:
@@ -199,18 +163,6 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
     assert left.state == "submit_unknown"
     assert untouched == other
     assert len(deliveries) == 1
-
-
-@pytest.fixture
-async def pair(postgres: PostgresServer, clock: ManualClock) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
-    """One PostgreSQL database, opened by two processes."""
-    url = Secret(await postgres.database())
-    one, other = store_of(url, clock), store_of(url, clock)
-    await one.open()
-    await other.open()
-    yield one, other
-    await one.close()
-    await other.close()
 
 
 async def test_news_of_another_process_leave_a_submission_whose_it_is(pair: tuple[SqlStore, SqlStore]) -> None:

@@ -67,7 +67,7 @@ async def _tried(folder: Path, seed: int, kills: int, server: PostgresServer | N
                 for _ in range(kills):
                     reached += await _killed_somewhere(trial, around, chance)
                 await trial.started()
-            verdict = await Court(trial, around, client, callers.starts).verdict(_PATIENCE_S)
+            verdict = await Court(trial, around, client, callers.starts, callers.groups).verdict(_PATIENCE_S)
         await trial.killed()
     _tell(seed, kills, reached, len(callers.starts), verdict, time.monotonic() - begun_at)
     return verdict.broken

@@ -56,6 +56,7 @@ EXPIRING = Kind(
 POLLED = Kind(node="veo.generate", inputs=lambda marker: {"prompt": marker, "model": "veo3-fast"})
 DIRECT = Kind(node="text.chat", inputs=lambda marker: {"model": "gpt-5.4", "prompt": marker})
 FLOW = Kind(node="midjourney.quick_pipeline", inputs=lambda marker: {"prompt": marker, "button": "U1"})
+LONG = Kind(node="kling.text_to_video", inputs=lambda marker: {"prompt": f"{marker} [[duration:30]]"}, is_found=True)
 KINDS = (FILMED, FILMED, BUSY, POLLED, DIRECT, FLOW, EXPIRING)
 
 
@@ -74,6 +75,27 @@ class Start(Struct, kw_only=True):
     run_id: str = ""
 
 
+class GroupStart(Struct, kw_only=True):
+    """What became of the start of a group.
+
+    Attributes:
+        marker: Its idempotency key; those of its runs begin with it.
+        is_race: It completes with the first that succeeds, and one of its runs would take long.
+        group_id: The group, once the start was answered.
+    """
+
+    marker: str
+    is_race: bool
+    group_id: str = ""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is sent."""
+        kinds = (FILMED, FILMED, LONG) if self.is_race else (FILMED, FILMED)
+        runs = [{"node": k.node, "input": k.inputs(f"{self.marker}-{n}")} for n, k in enumerate(kinds, 1)]
+        return {"runs": runs, **({"complete_on": "any", "cancel_rest": True} if self.is_race else {})}
+
+
 class Callers:
     """Starts runs until it is told to stop.
 
@@ -85,6 +107,7 @@ class Callers:
 
     Attributes:
         starts: All that was tried.
+        groups: All groups that were tried.
     """
 
     def __init__(self, client: httpx.AsyncClient, webhook_url: str, chance: random.Random, name: str) -> None:
@@ -95,20 +118,30 @@ class Callers:
         self._numbers = itertools.count(1)
         self._is_closed = False
         self.starts: list[Start] = []
+        self.groups: list[GroupStart] = []
 
     @contextlib.asynccontextmanager
-    async def calling(self, number: int, pause_s: float) -> AsyncIterator[None]:
-        """Let so many callers start runs until the block ends; what they have begun is answered first."""
-        callers = [asyncio.create_task(self._call(pause_s)) for _ in range(number)]
+    async def calling(self, number: int, pause_s: float, *, groups: float = 0.2) -> AsyncIterator[None]:
+        """Let so many callers start runs until the block ends; what they have begun is answered first.
+
+        Args:
+            number: How many.
+            pause_s: Between two starts of one.
+            groups: The share of groups among the starts.
+        """
+        callers = [asyncio.create_task(self._call(pause_s, groups)) for _ in range(number)]
         try:
             yield
         finally:
             self._is_closed = True
             await asyncio.gather(*callers)
 
-    async def _call(self, pause_s: float) -> None:
+    async def _call(self, pause_s: float, groups: float) -> None:
         while not self._is_closed:
-            await self.start(self._chance.choice(KINDS), has_key=self._chance.random() < 0.8)
+            if self._chance.random() < groups:
+                await self.start_group(is_race=self._chance.random() < 0.5)
+            else:
+                await self.start(self._chance.choice(KINDS), has_key=self._chance.random() < 0.8)
             await asyncio.sleep(pause_s * self._chance.uniform(0.5, 1.5))
 
     async def start_all(self) -> None:
@@ -127,6 +160,24 @@ class Callers:
             assert answer is None or answer.status_code == 503, answer.text
             if not has_key:
                 break
+            await asyncio.sleep(_PAUSE_S)
+        return start
+
+    async def start_group(self, *, is_race: bool) -> GroupStart:
+        """Start a group, again and again until it is answered."""
+        start = GroupStart(marker=f"probe-{self._name}-{next(self._numbers)}", is_race=is_race)
+        self.groups.append(start)
+        for _ in range(_TRIES):
+            with contextlib.suppress(httpx.TransportError):
+                answer = await self._client.post(
+                    "/v1/groups",
+                    json={**start.body, "webhook_url": self._webhook_url},
+                    headers={"Idempotency-Key": start.marker},
+                )
+                if answer.status_code in (200, 202):
+                    start.group_id = answer.json()["id"]
+                    break
+                assert answer.status_code == 503, answer.text
             await asyncio.sleep(_PAUSE_S)
         return start
 

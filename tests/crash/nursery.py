@@ -32,8 +32,11 @@ class Server:
     def __init__(self, nursery: "Nursery", pid: int) -> None:
         self.pid = pid
         self._nursery = nursery
-        self._descriptor = os.pidfd_open(pid)
         self._is_over = False
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:  # it died so soon that it has been told of already
+            self._descriptor, self._is_over = os.open(os.devnull, os.O_RDONLY), True
 
     @property
     def is_over(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import standardwebhooks
 from msgspec import Struct
 
-from tests.crash.load import EXPIRING, Start
+from tests.crash.load import EXPIRING, GroupStart, Start
 from tests.crash.trial import Trial
 from tests.crash.world import Told, World
 
@@ -54,17 +55,27 @@ class Court:
         world: What upstream and the receiver saw.
         client: Calls the server.
         starts: What callers tried.
+        groups: The groups that they tried.
     """
 
-    def __init__(self, trial: Trial, world: World, client: httpx.AsyncClient, starts: list[Start]) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        world: World,
+        client: httpx.AsyncClient,
+        starts: list[Start],
+        groups: Sequence[GroupStart] = (),
+    ) -> None:
         self._trial = trial
         self._world = world
         self._client = client
         self._starts = {start.marker: start for start in starts}
+        self._groups = groups
 
     async def verdict(self, patience_s: float) -> Verdict:
         """Wait until everything rests, then judge."""
-        runs = await self._rested(time.monotonic() + patience_s)
+        until = time.monotonic() + patience_s
+        runs, groups = await self._rested(until), [await self._gathered(each, until) for each in self._groups]
         timelines = await self._timelines(runs)
         told = self._world.ear.told
         broken = [
@@ -74,6 +85,7 @@ class Court:
             *(f"upstream received twice: {each}" for each in self._world.upstream.repeated()),
             *_events(told),
             *(fault for run in runs for fault in self._deliveries(run)),
+            *(fault for faults in groups for fault in faults),
             *await self._commands(),
         ]
         return Verdict(
@@ -130,6 +142,36 @@ class Court:
         last = told[max(told)].type if told else "nothing"
         is_known = last in (f"run.{run['state']}", _ALSO_LAST.get(run["state"]))
         return f"the receiver was told {last} last, without {gaps}" if gaps or not is_known else ""
+
+    async def _gathered(self, start: GroupStart, until: float) -> list[str]:
+        """Wait until a group has completed and been told, and none of its runs is open; returns what is wrong then."""
+        faults = await self._group_faults(start)
+        while faults and time.monotonic() < until:
+            await self._world.ear.news(0.2)
+            faults = await self._group_faults(start)
+        return faults
+
+    async def _group_faults(self, start: GroupStart) -> list[str]:
+        group = (await self._client.get(f"/v1/groups/{start.group_id}")).json()
+        told = [each for each in self._world.ear.told if each.run_id == start.group_id]
+        if any(self._is_stuck(run) for run in group.get("runs", ())):  # it waits for somebody who decides
+            ids = {each.webhook_id for each in told}
+            return [f"{start.marker} was told as {ids}"] if len(ids) > 1 else []
+        states = Counter(run["state"] for run in group.get("runs", ()))
+        wanted = Counter(succeeded=2, canceled=1) if start.is_race else Counter(succeeded=2)
+        is_good = states == wanted or (start.is_race and states["succeeded"] >= 1 and states.total() == wanted.total())
+        faults = {
+            f"is {group.get('state')}": group.get("state") == "completed",
+            f"has runs that are {dict(states)}": is_good and set(states) <= set(_FINAL),
+            f"was told as {[each.type for each in told]}": {each.type for each in told} == {"group.completed"},
+            f"was told {len(told)} times": len({each.webhook_id for each in told}) == 1,
+        }
+        return [f"{start.marker} ({start.group_id}) {fault}" for fault, is_kept in faults.items() if not is_kept]
+
+    def _is_stuck(self, run: Run) -> bool:
+        """Tell whether a run's submission never came to be a task, which nobody can know."""
+        marker = run["input"]["prompt"].split()[0]
+        return run["state"] == "submit_unknown" and not self._world.upstream.has_task(marker)
 
     # -- judging
 

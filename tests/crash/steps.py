@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.store.base import Decide, Store
+from service.store.groups import DecideGroup
 
 _LIFE = frozenset({"open", "close", "check"})
 READING = frozenset(
@@ -35,6 +36,14 @@ READING = frozenset(
         "expired_files",
         "file",
         "forgettable",
+        "forgettable_events",
+        "forgettable_groups",
+        "group",
+        "group_news",
+        "group_of_identity",
+        "group_runs",
+        "group_states",
+        "groups",
         "key_by_hash",
         "keys",
         "newest_place",
@@ -44,6 +53,7 @@ READING = frozenset(
         "run",
         "run_by_token",
         "run_input",
+        "run_of_key",
         "runs",
         "sketches",
         "stray_rows",
@@ -58,6 +68,7 @@ PROVOKED = {
     "leave": "a graceful stop",
 }
 ELSEWHERE = {
+    "add_group": "one statement of a request that may be repeated: a name is taken once",
     "add_key": "one transaction of the first start or of a command, with no second write to go with it",
     "add_endpoint": "one statement of a request, which the caller repeats",
     "change_endpoint": "one transaction; what follows from it is a delivery, found again by its due time",
@@ -78,7 +89,7 @@ WRITING = tuple(sorted(_VERBS.keys() - READING - _LIFE))
 DECIDING = tuple(
     name
     for name in WRITING
-    if any(each.annotation == Decide for each in inspect.signature(_VERBS[name]).parameters.values())
+    if any(each.annotation in (Decide, DecideGroup) for each in inspect.signature(_VERBS[name]).parameters.values())
 )
 STORE_STEPS = tuple(
     f"{verb}.{place}" for verb in WRITING for place in ("before", *(("within",) if verb in DECIDING else ()), "after")

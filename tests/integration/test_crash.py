@@ -23,6 +23,7 @@ _REST_S = 40.0
 SUBMITTING = ("start", "claim_submissions", "take_over", "enroll", "beat")
 FOLLOWING = ("change", "record_callback", "claim", "make_due", "expire")
 TELLING = ("claim_deliveries", "finish_delivery")
+GATHERING = ("start_group", "change_group", "forget_news")
 
 
 def steps_of(*verbs: str) -> list[str]:
@@ -39,7 +40,7 @@ GROUPS = {
 
 def test_every_verb_that_writes_is_tried_or_said_to_need_none() -> None:
     """A verb that is new to the store's protocol has to be put on one of the lists."""
-    assert set(WRITING) <= {*SUBMITTING, *FOLLOWING, *TELLING, *PROVOKED, *ELSEWHERE}
+    assert set(WRITING) <= {*SUBMITTING, *FOLLOWING, *TELLING, *GATHERING, *PROVOKED, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -56,7 +57,7 @@ async def test_every_promise_holds_when_the_process_dies_at_each_step(tmp_path: 
                     assert is_reached, f"{step} was never reached"
                 await trial.started()
             await callers.start_all()
-            verdict = await Court(trial, around, client, callers.starts).verdict(_REST_S)
+            verdict = await Court(trial, around, client, callers.starts, callers.groups).verdict(_REST_S)
         await trial.killed()
 
     assert verdict.broken == []
@@ -77,11 +78,29 @@ async def test_every_promise_holds_when_the_process_dies_at_any_moment(tmp_path:
                     await trial.ended(chance.uniform(0.1, 1.0))
                 await trial.started()
             await callers.start_all()
-            verdict = await Court(trial, around, client, callers.starts).verdict(_REST_S)
+            verdict = await Court(trial, around, client, callers.starts, callers.groups).verdict(_REST_S)
         await trial.killed()
 
     assert verdict.broken == []
     assert verdict.states["succeeded"] >= len(KINDS) - 1
+
+
+async def test_a_group_completes_once_when_the_process_dies_at_each_step(tmp_path: Path) -> None:
+    """Between the last end and the event, and before the rest is canceled: one event, and nothing is left open."""
+    async with world() as around:
+        trial = Trial(tmp_path, around.upstream.url, **await DATABASES.environ(tmp_path))
+        async with client_of(trial.url) as client:
+            callers = Callers(client, around.ear.url, random.Random(1), "gathering")
+            async with callers.calling(2, pause_s=0.3, groups=1.0):
+                for step in steps_of(*GATHERING):
+                    is_reached = await died_at(trial, around, step, 1, is_store=True, patience_s=_REACH_S)
+                    assert is_reached, f"{step} was never reached"
+                await trial.started()
+            verdict = await Court(trial, around, client, callers.starts, callers.groups).verdict(_REST_S)
+        await trial.killed()
+
+    assert verdict.broken == []
+    assert len(callers.groups) > 3
 
 
 async def test_a_task_whose_window_was_confirmed_goes_on_after_a_death(tmp_path: Path) -> None:
@@ -166,7 +185,7 @@ async def test_a_death_in_the_middle_of_a_graceful_stop_leaves_a_good_database(t
                 server.send(signal.SIGTERM)
                 assert await trial.ended(_REACH_S), f"{step} was never reached"
             await trial.started()
-            verdict = await Court(trial, around, client, callers.starts).verdict(_REST_S)
+            verdict = await Court(trial, around, client, callers.starts, callers.groups).verdict(_REST_S)
         await trial.killed()
 
     assert verdict.broken == []

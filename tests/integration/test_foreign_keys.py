@@ -33,6 +33,9 @@ OWNED = (
     "HEAD /v1/artifacts/{artifact}",
     "GET /v1/files/{file}",
     "DELETE /v1/files/{file}",
+    "GET /v1/groups/{group}",
+    "POST /v1/groups/{group}/close",
+    "POST /v1/groups/{group}/cancel",
     "GET /v1/endpoints/{endpoint}",
     "PATCH /v1/endpoints/{endpoint}",
     "POST /v1/endpoints/{endpoint}/enable",
@@ -69,6 +72,7 @@ class Neighbour(Struct, frozen=True):
         return {
             "run": new_id("run", now),
             "file": new_id("file", now),
+            "group": new_id("grp", now),
             "endpoint": new_id("ep", now),
             "delivery": new_id("dlv", now),
             "event": new_id("evt", now),
@@ -88,6 +92,7 @@ async def next_door(tmp_path: Path, sim: Simulator) -> AsyncIterator[Neighbour]:
         key = await add_key(services.store, services.clock, "stranger", "elsewhere") or ""
         delivery = await delivered(halley)
         ids = {"run": run["id"], "artifact": artifact, "file": file["id"], "endpoint": endpoint}
+        ids["group"] = (await halley.client.post("/v1/groups", json={"name": "theirs"})).json()["id"]
         ids |= {"delivery": delivery["id"], "event": delivery["event"]}
         async with httpx.AsyncClient(base_url=halley.url, headers={"X-API-Key": key}, timeout=40) as stranger:
             yield Neighbour(halley, ids, stranger)

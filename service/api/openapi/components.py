@@ -6,7 +6,16 @@ from typing import Any
 from service.api.live_answers import EVENT_STREAM, RUN_EVENT
 from service.api.openapi.events import event_request
 from service.api.openapi.schemas import answer_schemas, schema_ref
-from service.api.parameters import DELIVERIES, ENDPOINTS, EVENT_STREAM_OPTIONS, EVENTS, LIST, SIGNING_KEYS, START
+from service.api.parameters import (
+    DELIVERIES,
+    ENDPOINTS,
+    EVENT_STREAM_OPTIONS,
+    EVENTS,
+    GROUPS,
+    LIST,
+    SIGNING_KEYS,
+    START,
+)
 from service.api.problems import PROBLEM_MEDIA_TYPE
 from service.api.scopes import ACCESS
 from service.definitions.catalog import Catalog
@@ -40,17 +49,17 @@ _PROBLEMS = {
     ),
     503: ("Unavailable", "The database cannot do its work; nothing was started, try again in a moment."),
 }
-_LOCATION = {"description": "URL of the run, in the body `status_url`.", "schema": {"type": "string"}}
+LOCATION = {"description": "URL of the run, in the body `status_url`.", "schema": {"type": "string"}}
 _RETRY_AFTER = {
     "description": "When to ask again, in seconds; in a run `poll_after_s`.",
     "schema": {"type": "integer", "minimum": 1},
 }
 _WHEN_AGAIN = {"description": "When to try again, in seconds.", "schema": {"type": "integer", "minimum": 1}}
-_REPLAYED = {
+REPLAYED = {
     "description": "The same request was sent before, with this key or within `dedupe`; this is the run of that time.",
     "schema": {"type": "string", "enum": ["true"]},
 }
-_PROFILE = {
+PROFILE = {
     "description": "How the receiver's answers are understood, where there is a `webhook_url`; `; guessed` behind it "
     "when nobody named it. The run's timeline says the same.",
     "schema": {"type": "string"},
@@ -92,6 +101,11 @@ def endpoint_list_name(name: str) -> str:
 def delivery_list_name(name: str) -> str:
     """Return the component of a parameter of the list of deliveries."""
     return f"deliveries_{name}"
+
+
+def group_list_name(name: str) -> str:
+    """Return the component of a parameter of the list of groups."""
+    return f"groups_{name}"
 
 
 def problem_refs(*statuses: int) -> dict[str, Any]:
@@ -139,6 +153,11 @@ def _in_path(catalog: Catalog) -> dict[str, Any]:
             "Unguessable, one per run.",
             {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,100}$"},
         ),
+        "group_key": (
+            "group",
+            "Id or name of the group.",
+            {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9_ -]+$"},
+        ),
         "endpoint_id": ("endpoint", "Id of the endpoint.", {"type": "string", "pattern": "^ep_[0-9a-z]{26}$"}),
         "delivery_id": ("delivery", "Id of the delivery.", {"type": "string", "pattern": "^dlv_[0-9a-z]{26}$"}),
         "event_id": ("event", "Id of the event.", {"type": "string", "pattern": "^evt_[0-9a-z]{26}$"}),
@@ -160,6 +179,7 @@ def _parameters() -> dict[str, Any]:
         **{list_name(name): _query(name, field) for name, field in LIST.items()},
         **{event_list_name(name): _query(name, field) for name, field in (EVENTS | EVENT_STREAM_OPTIONS).items()},
         **{endpoint_list_name(name): _query(name, field) for name, field in ENDPOINTS.items()},
+        **{group_list_name(name): _query(name, field) for name, field in GROUPS.items()},
         **{delivery_list_name(name): _query(name, field) for name, field in DELIVERIES.items()},
         **{name: _query(name, field) for name, field in (START | SIGNING_KEYS).items()},
         "Last-Event-ID": {
@@ -211,9 +231,9 @@ def _answers() -> dict[str, Any]:
             "description": "The run ended within `wait`; or, with `mode=preview`, the request that would be sent. "
             "Asked with `Accept: text/event-stream`, the answer comes in events, whatever `wait` says.",
             "headers": {
-                "Location": _LOCATION,
-                "Idempotency-Replayed": _REPLAYED,
-                "Halley-Webhook-Profile": _PROFILE,
+                "Location": LOCATION,
+                "Idempotency-Replayed": REPLAYED,
+                "Halley-Webhook-Profile": PROFILE,
             },
             "content": {**json_content({"oneOf": [run, preview]}), **_EVENTS},
             "links": _links(),
@@ -221,10 +241,10 @@ def _answers() -> dict[str, Any]:
         "Started": {
             "description": "The run goes on: ask for it later, or wait for its events.",
             "headers": {
-                "Location": _LOCATION | {"required": True},
+                "Location": LOCATION | {"required": True},
                 "Retry-After": _RETRY_AFTER | {"required": True},
-                "Idempotency-Replayed": _REPLAYED,
-                "Halley-Webhook-Profile": _PROFILE,
+                "Idempotency-Replayed": REPLAYED,
+                "Halley-Webhook-Profile": PROFILE,
             },
             "content": json_content(run),
             "links": _links(),

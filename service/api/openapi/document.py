@@ -24,6 +24,7 @@ as well, `admin` may do everything. A key may be for some nodes only, and for so
 _TAGS = {
     "nodes": "The catalogue.",
     "runs": "Executions of nodes, and what an operator can do with them.",
+    "groups": "Many runs of which one event tells.",
     "events": "What happened to runs, for whoever has no URL to be told at.",
     "endpoints": "Subscriptions: who is told of which events.",
     "deliveries": "What is on its way to whom, what became of each attempt, and sending it again.",

@@ -12,6 +12,7 @@ from service.api.openapi.components import (
     ref,
     scope_note,
 )
+from service.api.openapi.group_routes import group_routes
 from service.api.openapi.route import Route
 from service.api.openapi.schemas import schema_ref
 from service.api.openapi.subscription_routes import subscription_routes
@@ -77,7 +78,17 @@ _KEY_ERRORS: dict[Access, tuple[int, ...]] = {
 
 def routes() -> tuple[Route, ...]:
     """Return the table."""
-    return (*_nodes(), *_runs(), *_moves(), *_events(), *subscription_routes(), *_files(), *_artifacts(), *_others())
+    return (
+        *_nodes(),
+        *_runs(),
+        *_moves(),
+        *group_routes(),
+        *_events(),
+        *subscription_routes(),
+        *_files(),
+        *_artifacts(),
+        *_others(),
+    )
 
 
 def _nodes() -> tuple[Route, ...]:

@@ -13,6 +13,7 @@ from service.api.endpoints import EndpointList, EndpointMade, Recovered, Secrets
 from service.api.event_types import EVENT_TYPES
 from service.api.events import EventList
 from service.api.files import FileView
+from service.api.groups import GroupList, GroupMade
 from service.api.health import Health
 from service.api.node_routes import Preview
 from service.api.node_views import NodeDetail, NodeList
@@ -32,6 +33,8 @@ _ROOTS: tuple[type[Struct], ...] = (
     Preview,
     RunList,
     EventList,
+    GroupMade,
+    GroupList,
     Timeline,
     EndpointMade,
     EndpointList,

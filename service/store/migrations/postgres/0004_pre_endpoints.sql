@@ -50,12 +50,15 @@ CREATE TABLE groups (
     id text COLLATE "C" PRIMARY KEY,
     workspace text NOT NULL,
     group_key text NOT NULL,
+    identity text,
     state text NOT NULL,
     due_at float8,
     version integer NOT NULL DEFAULT 1,
     doc text NOT NULL
 );
 CREATE UNIQUE INDEX groups_key ON groups (workspace, group_key);
+CREATE UNIQUE INDEX groups_identity ON groups (workspace, identity) WHERE identity IS NOT NULL;
+CREATE INDEX groups_workspace ON groups (workspace, id);
 CREATE INDEX groups_due ON groups (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE group_news (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -63,3 +66,4 @@ CREATE TABLE group_news (
     group_key text NOT NULL
 );
 CREATE INDEX runs_group ON runs (workspace, group_id, id) WHERE group_id IS NOT NULL;
+CREATE INDEX events_endpoints ON events (id COLLATE "C") WHERE type = 'endpoint.disabled';

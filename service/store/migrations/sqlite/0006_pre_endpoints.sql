@@ -51,12 +51,15 @@ CREATE TABLE groups (
     id TEXT PRIMARY KEY,
     workspace TEXT NOT NULL,
     group_key TEXT NOT NULL,
+    identity TEXT,
     state TEXT NOT NULL,
     due_at REAL,
     version INTEGER NOT NULL DEFAULT 1,
     doc TEXT NOT NULL
 );
 CREATE UNIQUE INDEX groups_key ON groups (workspace, group_key);
+CREATE UNIQUE INDEX groups_identity ON groups (workspace, identity) WHERE identity IS NOT NULL;
+CREATE INDEX groups_workspace ON groups (workspace, id);
 CREATE INDEX groups_due ON groups (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE group_news (
     id INTEGER PRIMARY KEY,
@@ -64,3 +67,4 @@ CREATE TABLE group_news (
     group_key TEXT NOT NULL
 );
 CREATE INDEX runs_group ON runs (workspace, group_id, id) WHERE group_id IS NOT NULL;
+CREATE INDEX events_endpoints ON events (id) WHERE type = 'endpoint.disabled';

@@ -351,8 +351,8 @@ SELECT DISTINCT workspace FROM endpoints
 WHERE state = 'enabled' AND 'run.progressed' IN (SELECT value FROM json_each(types));
 
 -- name: group_insert
-INSERT INTO groups (id, workspace, group_key, state, due_at, doc)
-VALUES (:id, :workspace, :group_key, :state, :due_at, :doc)
+INSERT INTO groups (id, workspace, group_key, identity, state, due_at, doc)
+VALUES (:id, :workspace, :group_key, :identity, :state, :due_at, :doc)
 ON CONFLICT DO NOTHING;
 
 -- name: group_update
@@ -364,6 +364,19 @@ SELECT doc, version FROM groups WHERE id = :k1;
 
 -- name: group_get
 SELECT doc FROM groups WHERE workspace = :workspace AND (id = :key OR group_key = :key);
+
+-- name: group_of_identity
+SELECT doc FROM groups WHERE workspace = :workspace AND identity = :identity;
+
+-- name: groups_list
+SELECT doc FROM groups
+WHERE workspace = :workspace AND (:state IS NULL OR state = :state) AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: group_states
+SELECT group_id, state, count(*) FROM runs
+WHERE workspace = :workspace AND group_id IN (SELECT value FROM json_each(:keys))
+GROUP BY group_id, state;
 
 -- name: group_runs
 SELECT doc, due_at FROM runs WHERE workspace = :workspace AND group_id = :key ORDER BY id LIMIT :limit;
@@ -390,6 +403,10 @@ LEFT JOIN (SELECT fingerprint, run_id FROM idempotency_keys
            WHERE scope = :k1 AND key = :k2 AND expires_at > :k5) AS held ON true
 LEFT JOIN runs ON runs.id = held.run_id
 LEFT JOIN (SELECT runs FROM key_usage WHERE key_id = :k3 AND day = :k4) AS used ON true;
+
+-- name: run_of_key
+SELECT held.fingerprint, runs.doc, runs.due_at FROM idempotency_keys AS held JOIN runs ON runs.id = held.run_id
+WHERE held.scope = :scope AND held.key = :key AND held.expires_at > :now;
 
 -- name: idempotency_put
 INSERT OR REPLACE INTO idempotency_keys (scope, key, fingerprint, run_id, created_at, expires_at)
@@ -446,7 +463,7 @@ SELECT id FROM files WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit;
 
 -- name: runs_forgettable
 -- Ids of runs sort by time, so young runs are not looked at. A run stays while it is open or watched, while one of its
--- events is on its way, while its idempotency key holds, and while the flow that it is a step of is not over.
+-- events is on its way, while its idempotency key holds, and while its flow or its group is not over.
 SELECT doc, due_at FROM runs
 WHERE id > :after AND id < :youngest AND deadline_at IS NULL AND due_at IS NULL
   AND coalesce(doc ->> '$.finished_at', created_at) < :before
@@ -454,7 +471,53 @@ WHERE id > :after AND id < :youngest AND deadline_at IS NULL AND due_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM idempotency_keys AS held WHERE held.run_id = runs.id AND held.expires_at > :now)
   AND NOT EXISTS (SELECT 1 FROM runs AS flow
                   WHERE flow.id = runs.doc ->> '$.parent' AND (flow.deadline_at IS NOT NULL OR flow.due_at IS NOT NULL))
+  AND NOT EXISTS (SELECT 1 FROM groups WHERE groups.workspace = runs.workspace AND groups.group_key = runs.group_id
+                    AND (groups.state = 'open' OR groups.due_at IS NOT NULL))
 ORDER BY id LIMIT :limit;
+
+-- name: groups_forgettable
+-- A group stays while it is open or has runs to cancel, while its event is on its way, and while the idempotency key
+-- holds that it was made with, be it its own or a run's.
+SELECT id FROM groups
+WHERE id > :after AND state = 'completed' AND due_at IS NULL AND doc ->> '$.completed_at' < :before
+  AND (identity IS NULL OR doc ->> '$.created_at' < :held_since)
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = groups.id AND state = 'pending')
+  AND NOT EXISTS (SELECT 1 FROM runs JOIN idempotency_keys AS held ON held.run_id = runs.id AND held.expires_at > :now
+                  WHERE runs.workspace = groups.workspace AND runs.group_id = groups.group_key)
+ORDER BY id LIMIT :limit;
+
+-- name: events_forgettable
+-- Those of endpoints, which have nothing else that grows old.
+SELECT id FROM events
+WHERE type = 'endpoint.disabled' AND id > :after AND created_at < :before
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id AND state = 'pending')
+ORDER BY id LIMIT :limit;
+
+-- name: groups_count_of
+SELECT count(*) FROM groups WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: groups_delete_of
+DELETE FROM groups WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: told_events_count_of
+SELECT count(*) FROM events WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: told_events_delete_of
+DELETE FROM events WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: told_deliveries_count_of
+SELECT count(*) FROM deliveries WHERE event_id IN (SELECT value FROM json_each(:ids));
+
+-- name: told_deliveries_delete_of
+DELETE FROM deliveries WHERE event_id IN (SELECT value FROM json_each(:ids));
+
+-- name: told_timeline_count_of
+SELECT count(*) FROM timeline
+WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN (SELECT value FROM json_each(:ids)));
+
+-- name: told_timeline_delete_of
+DELETE FROM timeline
+WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN (SELECT value FROM json_each(:ids)));
 
 -- name: runs_count_of
 SELECT count(*) FROM runs WHERE id IN (SELECT value FROM json_each(:ids));
