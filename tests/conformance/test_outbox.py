@@ -1,50 +1,20 @@
 """Endpoints and their deliveries in the store, over SQLite and over PostgreSQL alike."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from service.ids import first_id, new_id
 from service.lifecycle import transitions as rules
 from service.lifecycle.endpoint import EVERYWHERE, Endpoint, EndpointChange, attempted, disabled
 from service.lifecycle.run import Entry, Run, Webhook
-from service.settings import Secret
-from service.store.opening import store_of
 from service.store.outbox import DeliveryFilter, DeliveryResult
 from service.store.sql_store import SqlStore
 from tests.conformance.test_store import ManualClock, numbered, put
-from tests.fakes.postgres import PostgresServer
 
 QUEUED = ("run.queued",)
 ATTEMPT = Entry(at=100.0, kind="delivery", detail={"outcome": "failed"})
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """The store's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Secret:
-    """A database that nobody has opened yet."""
-    if request.param == "sqlite":
-        return tmp_path / "halley.db"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return Secret(await server.database())
-
-
-@pytest.fixture
-async def store(database: Path | Secret, clock: ManualClock) -> AsyncIterator[SqlStore]:
-    """An open, empty store."""
-    opened = store_of(database, clock)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def an_endpoint(number: int, **words: Any) -> Endpoint:
