@@ -18,7 +18,7 @@ from service.store.base import Store
 from service.store.outbox import Delivery, DeliveryResult, DeliveryState
 
 _LEASE_S = 60.0
-_SLOW = ("timeout", "unreachable")
+_SLOW = ("timeout", "unreachable", "throttled")
 _NOT_WANTED = Exchange(outcome="gone", reason="The endpoint is deleted or disabled; recover sends what it has missed.")
 
 

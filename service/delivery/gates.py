@@ -1,7 +1,8 @@
 """How much may be under way at a time: for each receiver, for each workspace, and for all of them together.
 
-A receiver begins with a few attempts at a time and earns more with each that it takes; one that lets its callers wait
-is left with a single one until it answers. So one that hangs holds up nobody else, and nor does a tenant with a flood.
+A receiver begins with a few attempts at a time and earns more with each that it takes; one that lets its callers wait,
+or says that it is overloaded, is left with a single one until it answers well. So one that hangs holds up nobody else,
+and nor does a tenant with a flood.
 """
 
 from collections import defaultdict
