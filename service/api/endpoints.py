@@ -136,8 +136,14 @@ async def own_endpoint(endpoint_id: str, caller: Caller, services: Services) -> 
 def _renewed(current: Endpoint, words: dict[str, Any], now: float) -> EndpointChange:
     """Take over what is said of an endpoint that is there; whoever subscribes again wants to hear again."""
     told = msgspec.structs.replace(current, **words)
-    change = enabled(told, now)
-    return change or EndpointChange(endpoint=msgspec.structs.replace(told, due_at=told.expires_at))
+    return enabled(told, now) or EndpointChange(endpoint=told)
+
+
+def _amended(current: Endpoint, words: dict[str, Any]) -> EndpointChange:
+    """Change an endpoint; one that is disabled is looked at when it would have been anyway."""
+    told = msgspec.structs.replace(current, **words)
+    due_at = told.due_at if current.state == "enabled" else current.due_at
+    return EndpointChange(endpoint=msgspec.structs.replace(told, due_at=due_at))
 
 
 async def _agreed(form: EndpointForm, url: str, services: Services) -> dict[str, Any]:
@@ -193,7 +199,7 @@ async def _create(request: AnyRequest, caller: Caller, services: Services) -> Re
     wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
     kept = await services.store.add_endpoint(wanted)
     if kept.id != wanted.id:
-        words.pop("due_at")
+        words |= {"secrets": (secret,)} if "secret" in form.values else {}
         change = await services.store.change_endpoint(kept.id, lambda current: _renewed(current, words, now))
         kept = change.endpoint if change else kept
     services.switchboard.ring("interest")
@@ -224,9 +230,7 @@ async def one_endpoint(request: AnyRequest, endpoint: EndpointId, caller: Called
     words = form.words(services.sealer, services.guard, now)
     words |= await _agreed(form, form.url or _opened(found.url, services), services)
     await _refuse_twin(msgspec.structs.replace(found, **words), services)
-    changed = await _change(
-        found, services, lambda current: EndpointChange(endpoint=msgspec.structs.replace(current, **words))
-    )
+    changed = await _change(found, services, lambda current: _amended(current, words))
     services.switchboard.ring("interest")
     return json_response(_view(changed, services))
 

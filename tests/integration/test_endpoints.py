@@ -109,6 +109,10 @@ async def test_tools_check_create_and_delete_as_often_as_they_like(halley: House
     before = (await halley.client.get("/v1/endpoints", params={"url": url})).json()
     first = await subscribed(halley, url, types=["run.succeeded"])
     again = await halley.client.post("/v1/endpoints", json={"url": url, "types": ["run.succeeded"]})
+    own = "whsec_" + base64.b64encode(b"o" * 32).decode()
+    renewed = await halley.client.post(
+        "/v1/endpoints", json={"url": url, "types": ["run.succeeded"], "secret": own, "description": "again"}
+    )
     other = await subscribed(halley, url, types=["run.failed"])
     found = (await halley.client.get("/v1/endpoints", params={"url": url})).json()
     gone = [await halley.client.delete(f"/v1/endpoints/{first['id']}") for _ in range(2)]
@@ -117,6 +121,11 @@ async def test_tools_check_create_and_delete_as_often_as_they_like(halley: House
     assert before["data"] == []
     assert (again.status_code, again.json()["id"]) == (200, first["id"])
     assert again.json()["secret"] == first["secret"]
+    assert (renewed.json()["id"], renewed.json()["secret"], renewed.json()["description"]) == (
+        first["id"],
+        own,
+        "again",
+    )
     assert {each["id"] for each in found["data"]} == {first["id"], other["id"]}
     assert [each.status_code for each in gone] == [204, 204]
     assert [each["id"] for each in left["data"]] == [other["id"]]
