@@ -163,6 +163,13 @@ async def _agreed(form: EndpointForm, url: str, services: Services) -> dict[str,
     return {"request_origin": origin, "rate_per_s": min(rates, default=None)}
 
 
+async def _grouped(form: EndpointForm, caller: Caller, services: Services) -> dict[str, Any]:
+    """Return the word that the runs of a group give for it, whether the endpoint names it by its id or by its name."""
+    name = form.values.get("group")
+    group = None if name is None else await services.store.group(caller.workspace, str(name))
+    return {} if group is None else {"group": group.key}
+
+
 # One handler for each path, since the framework tells in `Allow` of the first handler's methods alone.
 @route(
     "/v1/endpoints",
@@ -194,7 +201,7 @@ async def _create(request: AnyRequest, caller: Caller, services: Services) -> Re
     form = EndpointForm(await read_input(request), is_json=not is_form(request), is_new=True)
     now = services.clock.now()
     words = form.words(services.sealer, services.guard, now)
-    words |= await _agreed(form, str(form.url), services)
+    words |= await _agreed(form, str(form.url), services) | await _grouped(form, caller, services)
     secret = SigningSecret(sealed=services.sealer.seal(form.secret))
     wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
     kept = await services.store.add_endpoint(wanted)
@@ -229,6 +236,7 @@ async def one_endpoint(request: AnyRequest, endpoint: EndpointId, caller: Called
     now = services.clock.now()
     words = form.words(services.sealer, services.guard, now)
     words |= await _agreed(form, form.url or _opened(found.url, services), services)
+    words |= await _grouped(form, caller, services)
     await _refuse_twin(msgspec.structs.replace(found, **words), services)
     changed = await _change(found, services, lambda current: _amended(current, words))
     services.switchboard.ring("interest")

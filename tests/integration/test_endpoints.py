@@ -411,3 +411,18 @@ async def test_endpoints_outlive_the_keys_that_sealed_them(tmp_path: Path, sim: 
 
     assert verified(got, endpoint["secret"])
     assert got.headers["X-Team"] == "red"
+
+
+async def test_a_group_is_named_by_its_id_or_its_name(halley: House, receiver: Receiver) -> None:
+    """Either way its runs are told of, and its one event."""
+    group = (await halley.client.post("/v1/groups", json={"name": "order-7", "size": 1})).json()["id"]
+    for word in (group, "order-7"):
+        await subscribed(halley, f"{receiver.url}/{word}", group=word, types=["run.succeeded", "group.completed"])
+    await ended(halley, group="order-7")
+    await ended(halley)
+    got = await receiver.wait_for(4)
+
+    told = {(each.path, each.event["type"]) for each in got}
+    assert told == {
+        (f"/{word}", type_) for word in (group, "order-7") for type_ in ("run.succeeded", "group.completed")
+    }
