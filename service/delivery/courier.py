@@ -16,6 +16,7 @@ from service.delivery.sinks.owner import Sinks
 from service.lifecycle.endpoint import EVERYWHERE, Endpoint, Envelope, active_secrets
 from service.lifecycle.run import WebhookMethod
 from service.sealing import CannotOpen, Sealer
+from service.store.outbox import Delivery, DeliveryRecord
 
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -47,6 +48,17 @@ class Letter(Struct, frozen=True, kw_only=True):
     told_of: str
     workspace: str
     body: bytes
+
+
+def letter_of(delivery: Delivery | DeliveryRecord, body: bytes) -> Letter:
+    """Return the letter of a delivery."""
+    return Letter(
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        told_of=delivery.run_id,
+        workspace=delivery.workspace,
+        body=body,
+    )
 
 
 class Address(Struct, frozen=True, kw_only=True):

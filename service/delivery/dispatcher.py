@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from service.clock import Clock
-from service.delivery.courier import Address, Courier, Letter, address_of
+from service.delivery.courier import Address, Courier, address_of, letter_of
 from service.delivery.gates import Gates
 from service.delivery.ladder import SoFar, next_delay_s
 from service.delivery.profiles import Profile, profile_of
@@ -101,14 +101,7 @@ class Dispatcher:
             address = address_of(endpoint, self._clock.now())
         else:
             return _NOT_WANTED
-        letter = Letter(
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            told_of=delivery.run_id,
-            workspace=delivery.workspace,
-            body=delivery.body,
-        )
-        return await self._courier.send(letter, address)
+        return await self._courier.send(letter_of(delivery, delivery.body), address)
 
     async def _note(self, endpoint: Endpoint, exchange: Exchange) -> None:
         """Let the endpoint know how the attempt ended, if that is news to it."""

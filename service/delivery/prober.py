@@ -1,7 +1,7 @@
 """Looks after endpoints whose time has come: ends those that expire, and tries those again that had only failed."""
 
 from service.clock import Clock
-from service.delivery.courier import Courier, Letter, address_of
+from service.delivery.courier import Courier, address_of, letter_of
 from service.delivery.dispatcher import attempt_detail
 from service.lifecycle.endpoint import Endpoint, enabled, expired, probed
 from service.lifecycle.run import Entry
@@ -53,14 +53,7 @@ class Prober:
         event = await self._store.body_of(missed.workspace, missed.event_id)
         if event is None:
             return False
-        letter = Letter(
-            event_id=missed.event_id,
-            event_type=missed.event_type,
-            told_of=missed.run_id,
-            workspace=missed.workspace,
-            body=event[1],
-        )
-        exchange = await self._courier.send(letter, address_of(endpoint, self._clock.now()))
+        exchange = await self._courier.send(letter_of(missed, event[1]), address_of(endpoint, self._clock.now()))
         detail = {
             "delivery": missed.id,
             "endpoint": endpoint.id,

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from service.lifecycle.run import EventType
 
-DisabledReason = Literal["manual", "gone", "failing", "expired", "not_allowed"]
+DisabledReason = Literal["manual", "gone", "failing", "expired"]
 Envelope = Literal["halley", "run", "cloudevents", "cloudevents-binary"]
 
 EVERYWHERE = "*"  # the workspace of those who hear of all workspaces: the operator's own sinks

@@ -1,7 +1,7 @@
 """Deliveries: events on their way to those who wait, as the store keeps them. Values and verbs, no SQL."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -153,8 +153,3 @@ class Outbox(Protocol):
 
     async def body_of(self, workspace: str, event_id: str) -> tuple[str, bytes] | None:
         """Return the type and the body of an event."""
-
-
-def delivery_values(wanted: DeliveryFilter) -> dict[str, Any]:
-    """Return the values of the statement that lists deliveries."""
-    return {name: getattr(wanted, name) for name in DeliveryFilter.__struct_fields__}

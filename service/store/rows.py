@@ -219,10 +219,8 @@ class Writes:
         """Add what is told of a change of a run: its events, their deliveries, its timeline."""
         run = change.run
         for event in events_of(change, now, sign):
-            self._tell(event, run.workspace, run.id, now, webhook=run.webhook, until=run.deadline_at)
-            self.fans.append(
-                FanRow(event.id, run.id, run.workspace, event.type, run.node, run.reference, run.group, now)
-            )
+            fan = FanRow(event.id, run.id, run.workspace, event.type, run.node, run.reference, run.group, now)
+            self._tell(event, fan, run.webhook, until=run.deadline_at)
         self.entries += entry_rows(run.id, change.entries)
         if run.is_final and run.group is not None:
             self.news.append(NewsRow(run.workspace, run.group))
@@ -231,32 +229,31 @@ class Writes:
         """Add what is told of a change of a group."""
         group, event = change.group, group_event(change, now, sign)
         if event is not None:
-            self._tell(event, group.workspace, group.id, now, webhook=group.webhook, until=group.deadline_at)
-            self.fans.append(
-                FanRow(event.id, group.id, group.workspace, event.type, None, group.reference, group.key, now)
-            )
+            fan = FanRow(event.id, group.id, group.workspace, event.type, None, group.reference, group.key, now)
+            self._tell(event, fan, group.webhook, until=group.deadline_at)
 
     def tell_endpoint(self, change: EndpointChange, now: float) -> None:
         """Add what is told of a change of an endpoint."""
         endpoint, event = change.endpoint, endpoint_event(change, now)
         if event is not None and endpoint.workspace != EVERYWHERE:
-            self._tell(event, endpoint.workspace, endpoint.id, now, webhook=None, until=now)
-            self.fans.append(FanRow(event.id, endpoint.id, endpoint.workspace, event.type, None, None, None, now))
+            fan = FanRow(event.id, endpoint.id, endpoint.workspace, event.type, None, None, None, now)
+            self._tell(event, fan, None, until=now)
 
-    def _tell(
-        self, event: AnyEventView, workspace: str, told_of: str, now: float, *, webhook: Webhook | None, until: float
-    ) -> None:
-        self.events.append(EventRow(event.id, workspace, told_of, event.sequence, event.type, now, _encode(event)))
+    def _tell(self, event: AnyEventView, fan: FanRow, webhook: Webhook | None, *, until: float) -> None:
+        self.events.append(
+            EventRow(fan.event_id, fan.workspace, fan.run_id, event.sequence, fan.type, fan.at, _encode(event))
+        )
+        self.fans.append(fan)
         if webhook is not None and event.type in webhook.events:
             self.deliveries.append(
                 DeliveryRow(
-                    id=new_id("dlv", now),
-                    event_id=event.id,
-                    run_id=told_of,
-                    workspace=workspace,
+                    id=new_id("dlv", fan.at),
+                    event_id=fan.event_id,
+                    run_id=fan.run_id,
+                    workspace=fan.workspace,
                     url=webhook.url,
                     target=webhook.target,
-                    due_at=now,
+                    due_at=fan.at,
                     profile=webhook.profile,
                     method=webhook.method,
                     until=until,

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from service.ids import first_id
 from service.lifecycle.run import Entry
 from service.store.engine import Engine, Plan, Unit
@@ -11,7 +13,6 @@ from service.store.outbox import (
     DeliveryRecord,
     DeliveryResult,
     DueTarget,
-    delivery_values,
 )
 from service.store.rows import FinishRow, Row, Writes, delivery_of, entry_of, entry_rows
 
@@ -76,7 +77,7 @@ class SqlOutbox:
 
     async def deliveries(self, wanted: DeliveryFilter) -> list[DeliveryRecord]:
         """List deliveries, newest first."""
-        return [_record(row) for row in await self._engine.read(_listing(wanted), **delivery_values(wanted))]
+        return [_record(row) for row in await self._engine.read(_listing(wanted), **msgspec.structs.asdict(wanted))]
 
     async def delivery(self, workspace: str, delivery_id: str) -> DeliveryRecord | None:
         """Return a delivery."""
