@@ -1,4 +1,4 @@
-"""SQLite as an engine: one file in WAL mode, one writer thread that groups commits, reads on the calling thread.
+"""SQLite as an engine: one file in WAL mode, one connection that writes in groups, another that reads.
 
 One process only: a lock on the data folder keeps a second one out.
 """
@@ -65,6 +65,7 @@ class SqliteEngine:
                 connection.execute("PRAGMA wal_autocheckpoint = 1000")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             migrate(connection)
+            connection.execute("PRAGMA busy_timeout = 0")  # the writer says when it can wait
         except sqlite3.Error as exc:
             raise StoreError(f"the database {self._path} cannot be used: {exc}") from exc
         return connection
@@ -84,12 +85,14 @@ class SqliteEngine:
 
     async def count(self, name: str, /, **values: Any) -> int:
         """Run a statement that writes and return how many rows it wrote."""
-        return await self._writer.do(lambda c: c.execute(self._sql[name], _bound(values)).rowcount)
+        return await self._writer.do(lambda c: c.execute(self._sql[name], _bound(values)).rowcount, is_long=True)
 
     async def count_each(self, names: Sequence[str], /, **values: Any) -> list[int]:
         """Run statements in one transaction and return how many rows each wrote."""
         bound = _bound(values)
-        return await self._writer.do(lambda c: [c.execute(self._sql[name], bound).rowcount for name in names])
+        return await self._writer.do(
+            lambda c: [c.execute(self._sql[name], bound).rowcount for name in names], is_long=True
+        )
 
     async def settle(self, unit: Unit[T]) -> T:
         """Carry out a unit."""
@@ -127,13 +130,17 @@ class SqliteEngine:
             self._insert(connection, new)
         for group in writes.new_groups:
             connection.execute(sql["group_insert"], group._asdict())
-        connection.executemany(sql["event_insert"], writes.events)
-        connection.executemany(sql["delivery_insert"], writes.deliveries)
-        connection.executemany(sql["fan_out"], writes.fans)
-        connection.executemany(sql["delivery_update"], writes.finishes)
-        connection.executemany(sql["entries_insert"], writes.entries)
-        connection.executemany(sql["callback_insert"], writes.callbacks)
-        connection.executemany(sql["news_insert"], writes.news)
+        for statement, rows in (
+            ("event_insert", writes.events),
+            ("delivery_insert", writes.deliveries),
+            ("fan_out", writes.fans),
+            ("delivery_update", writes.finishes),
+            ("entries_insert", writes.entries),
+            ("callback_insert", writes.callbacks),
+            ("news_insert", writes.news),
+        ):
+            if rows:
+                connection.executemany(sql[statement], rows)
 
     def _insert(self, connection: sqlite3.Connection, new: Insert) -> None:
         sql, values = self._sql, new._asdict()
