@@ -411,7 +411,8 @@ class House:
             desk.budgets.share(processes)
             dispatcher.share(processes)
 
-        rescuer, tuning = Rescuer(desk, share), self._tuning
+        rescuer, tuning, poller = Rescuer(desk, share), self._tuning, Poller(desk)
+        desk.store.hand_over(poller, dispatcher)
         prober = Prober(desk.store, courier, clock=self._clock, log=self._log)
         gatherer = Gatherer(desk.store, self._clock, switchboard.notify_group, self._log)
         await rescuer.enroll()
@@ -419,7 +420,7 @@ class House:
         stack.push_async_callback(desk.experience.close)
         sweeps = [
             Sweep("submit", tuning.submit_s, Submitter(desk).run_once, self._log),
-            Sweep("poll", tuning.poll_s, Poller(desk).run_once, self._log),
+            Sweep("poll", tuning.poll_s, poller.run_once, self._log),
             Sweep("reconcile", tuning.reconcile_s, Reconciler(desk).run_once, self._log),
             Sweep("recover", tuning.recover_s, Recoverer(desk).run_once, self._log),
             Sweep("expire", tuning.expire_s, rescuer.run_once, self._log),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from service.errors import StoreError
-from service.store.engine import Unit
+from service.store.engine import RIDE_S, Unit
 from service.store.queries import load_migrations, load_queries
 from service.store.rows import Insert, Row, Writes
 from service.store.writer import Writer
@@ -62,7 +62,7 @@ class SqliteEngine:
             connection.execute("PRAGMA journal_mode = WAL")
             # Only the writer checkpoints: SQLite before 3.51.3 can lose pages when another connection does.
             if self._checkpoints:
-                connection.execute("PRAGMA wal_autocheckpoint = 1000")
+                connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             migrate(connection)
             connection.execute("PRAGMA busy_timeout = 0")  # the writer says when it can wait
@@ -104,7 +104,7 @@ class SqliteEngine:
             self._apply(connection, plan.writes)
             return plan.result
 
-        return await self._writer.do(work)
+        return await self._writer.do(work, can_wait_s=RIDE_S if unit.can_wait else 0.0)
 
     async def sweep(self, select: str, values: dict[str, Any], plan: Callable[[Sequence[Row]], Writes]) -> set[str]:
         """Decide on many rows at once."""
@@ -130,17 +130,17 @@ class SqliteEngine:
             self._insert(connection, new)
         for group in writes.new_groups:
             connection.execute(sql["group_insert"], group._asdict())
-        for statement, rows in (
-            ("event_insert", writes.events),
-            ("delivery_insert", writes.deliveries),
-            ("fan_out", writes.fans),
-            ("delivery_update", writes.finishes),
-            ("entries_insert", writes.entries),
-            ("callback_insert", writes.callbacks),
-            ("news_insert", writes.news),
-        ):
-            if rows:
-                connection.executemany(sql[statement], rows)
+        self._add(connection, "event_insert", writes.events)
+        self._add(connection, "delivery_insert", writes.deliveries)
+        writes.is_fanned_out = self._add(connection, "fan_out", writes.fans) > 0
+        self._add(connection, "delivery_update", writes.finishes)
+        self._add(connection, "entries_insert", writes.entries)
+        self._add(connection, "callback_insert", writes.callbacks)
+        self._add(connection, "news_insert", writes.news)
+
+    def _add(self, connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> int:
+        """Run a statement for each row; returns how many rows of the database that has written."""
+        return connection.executemany(self._sql[statement], rows).rowcount if rows else 0
 
     def _insert(self, connection: sqlite3.Connection, new: Insert) -> None:
         sql, values = self._sql, new._asdict()

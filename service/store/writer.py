@@ -8,9 +8,10 @@ and work that may take long run in a thread of their own.
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -56,6 +57,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Finish what waits and close the connection."""
+        self._go()
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -64,65 +66,76 @@ class Writer:
         self._connection.close()
         thread.shutdown()
 
-    async def do(self, call: Callable[[sqlite3.Connection], T], *, is_long: bool = False) -> T:
+    async def do(
+        self, call: Callable[[sqlite3.Connection], T], *, is_long: bool = False, can_wait_s: float = 0.0
+    ) -> T:
         """Run work in a transaction and return what it returns, once that is on disk.
 
         Args:
             call: The work. What it does is undone and it is called again when work beside it fails.
             is_long: It may take longer than other users of the event loop can wait.
+            can_wait_s: For so long it may wait for other work to go with.
         """
         if self._thread is None:
             raise StoreError("the database is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._waiting.append(_Work(call, future, is_long))
-        if self._working is None:
-            self._working = loop.create_task(self._work(self._thread))
+        if can_wait_s:
+            loop.call_later(can_wait_s, self._go)
+        else:
+            self._go()
         return await future
+
+    def _go(self) -> None:
+        if self._working is None and self._waiting and self._thread is not None:
+            self._working = asyncio.get_running_loop().create_task(self._work(self._thread))
 
     async def _work(self, thread: ThreadPoolExecutor) -> None:
         """Carry out and commit batch after batch, until nothing waits."""
-        loop, connection = asyncio.get_running_loop(), self._connection
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
-                outcomes = None if any(work.is_long for work in batch) else _carried_out_at_once(connection, batch)
-                _resolve(await loop.run_in_executor(thread, _commit, connection, batch, outcomes))
+                batch = self._next_batch()
+                _resolve(await self._committed(batch, functools.partial(loop.run_in_executor, thread)))
         finally:
             self._working = None
 
+    def _next_batch(self) -> list[_Work]:
+        """Take what waits; long work goes alone."""
+        batch = [self._waiting.popleft()]
+        while self._waiting and len(batch) < _BATCH and not (batch[0].is_long or self._waiting[0].is_long):
+            batch.append(self._waiting.popleft())
+        return batch
 
-def _carried_out_at_once(connection: sqlite3.Connection, batch: list[_Work]) -> list[_Outcome] | None:
-    """Carry out work in a new transaction, unless that has to wait for another process, or does not work."""
+    async def _committed(self, batch: list[_Work], aside: Callable[..., Awaitable[Any]]) -> list[_Outcome]:
+        connection = self._connection
+        try:
+            if not _begun(connection):
+                await aside(_begin_patiently, connection)
+            is_long = batch[0].is_long
+            outcomes = await aside(_carried_out, connection, batch) if is_long else _carried_out(connection, batch)
+            await aside(connection.execute, "COMMIT")
+        except sqlite3.Error as exc:
+            _roll_back(connection)
+            error = StoreError(f"the database could not be written: {exc}")
+            return [(work.future, None, error) for work in batch]
+        return outcomes
+
+
+def _begun(connection: sqlite3.Connection) -> bool:
+    """Begin a transaction, unless another process is writing."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        return _carried_out(connection, batch)
-    except sqlite3.Error:
-        _roll_back(connection)
-        return None
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
-def _commit(connection: sqlite3.Connection, batch: list[_Work], outcomes: list[_Outcome] | None) -> list[_Outcome]:
-    """Commit what has been carried out; carry it out first if that is not done yet."""
-    try:
-        if outcomes is None:
-            with _patience(connection):
-                connection.execute("BEGIN IMMEDIATE")
-            outcomes = _carried_out(connection, batch)
-        connection.execute("COMMIT")
-    except sqlite3.Error as exc:
-        _roll_back(connection)
-        error = StoreError(f"the database could not be written: {exc}")
-        return [(work.future, None, error) for work in batch]
-    return outcomes
-
-
-@contextlib.contextmanager
-def _patience(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let the connection wait for another process that writes; otherwise it never does."""
+def _begin_patiently(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     try:
-        yield
+        connection.execute("BEGIN IMMEDIATE")
     finally:
         connection.execute("PRAGMA busy_timeout = 0")
 

@@ -49,14 +49,10 @@ class Switchboard:
     def notify(self, change: Change) -> None:
         """Pass on a committed change."""
         run = change.run
-        if change.events:
-            self.ring("deliver")
         if run.is_final and run.group is not None:
             self.ring("groups")
         if run.state == "queued":
             self.ring("submit")
-        elif run.hinted and run.state == "running":
-            self.ring("poll")
         elif run.state == "submit_unknown":
             self.ring("reconcile")
         if run.rests:
