@@ -84,13 +84,13 @@ class Team(Struct, frozen=True, kw_only=True):
         owner: What this worker is known by in the database.
         before: What the one before it at its place was known by, which is dead.
         siblings: The others.
-        counted: Where all of them count.
+        counted: Where all of them count; None where each counts for itself.
     """
 
     owner: str
     before: str | None
     siblings: Siblings
-    counted: CountedTogether
+    counted: CountedTogether | None
 
 
 class Tuning(Struct, frozen=True, kw_only=True):
