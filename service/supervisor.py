@@ -26,7 +26,7 @@ from service.log import Log
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 _WELL_AFTER_S = 60.0  # who has worked for so long died of something new
-_STOP_S = 15.0  # a process takes ten at most
+_STOP_S = 10.0  # as long as one process may take
 _STOP = b"stop\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIGNAL_CODE = 128  # a shell's exit code of who was ended by a signal is so much above the signal's number
