@@ -23,7 +23,7 @@ from service.cli.definitions import all_nodes
 from service.clock import SystemClock
 from service.definitions.catalog import Catalog
 from service.ids import new_id
-from service.log import configure_log
+from service.log import Log, configure_log
 from service.metrics import CountedTogether
 from service.serving import local_url, open_socket, serving, signals_set
 from service.settings import MOST_WORKERS, Settings, load_settings, require_shared_database
@@ -157,17 +157,19 @@ def _work(shared: _Shared, number: int, line: Line, before: Report | None) -> No
         siblings=Siblings(own, [each for each in shared.inboxes if each is not own]),
         counted=CountedTogether(folder=shared.counted, number=number),
     )
-    uvloop.run(_serve_as_worker(shared, line, team, url))
+    log = configure_log(shared.settings.log).bind(worker=number)
+    mock = Mock(url=url, callback_base=local_url(shared.listener))
+    uvloop.run(_serve_as_worker(shared, line, team, mock, log))
 
 
-async def _serve_as_worker(shared: _Shared, line: Line, team: Team, mock_url: str) -> None:
+async def _serve_as_worker(shared: _Shared, line: Line, team: Team, mock: Mock, log: Log) -> None:
     settings, stop, keys = shared.settings, asyncio.Event(), list[str]()
     limits = InboundLimits().shared_by(settings.workers)
     with signals_set(stop, (signal.SIGTERM,)), line.telling(stop):
         app = create_app(
             settings,
-            configure_log(settings.log).bind(worker=team.counted.number),
-            mock=Mock(url=mock_url, callback_base=local_url(shared.listener)),
+            log,
+            mock=mock,
             catalog=shared.nodes,
             tuning=Tuning(inbound=limits, team=team),
             announce_key=keys.append,

@@ -169,6 +169,8 @@ async def beside_each_other(folder: Path, sim: Simulator, url: str) -> Any:
             tuning = msgspec.structs.replace(TUNING, team=team, watch_s=60.0)
             made.append(await stack.enter_async_context(house(folder, sim, environ=environ, tuning=tuning)))
         yield made
+    for end in (end for place in places for end in (place.read, place.write)):
+        os.close(end)
 
 
 async def test_who_waits_at_one_worker_hears_what_the_other_saw(tmp_path: Path, postgres: PostgresServer) -> None:
