@@ -33,13 +33,21 @@ SUCCEEDED = re.compile(r'halley_run_events_total\{mode="mock",node="kling.text_t
 
 def children(pid: int) -> set[int]:
     """Return the living children of a process."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent, *_ = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
-            if int(parent) == pid and state != "Z":
-                found.add(int(stat.parent.name))
-    return found
+    found = (int(folder.name) for folder in Path("/proc").glob("[0-9]*"))
+    return {each for each in found if _parent(each) == pid}
+
+
+def living(pids: Iterable[int]) -> set[int]:
+    """Return those of the processes that live; an ended one may stand there until somebody has taken note of it."""
+    return {pid for pid in pids if _parent(pid) is not None}
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else int(parent)
 
 
 async def until(is_so: Callable[[], object]) -> None:
@@ -108,7 +116,7 @@ async def test_two_workers_are_one_halley(tmp_path: Path, postgres: PostgresServ
     assert [line["code"] for line in lines(one.log) if line["event"] == "process.ended"] == [-signal.SIGKILL]
     assert [text.count(words) for words in ("Halley listens on", "hly_", "Workers: 2", "and stops.")] == [1] * 4
     assert (len(family), code) == (3, 0)
-    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+    assert not living(family)
 
 
 async def _has_begun(one: Replica, run_id: str) -> None:
@@ -126,7 +134,7 @@ async def test_no_worker_outlives_the_first_process(tmp_path: Path, postgres: Po
         family = children(one.pid)
         one.send(signal.SIGKILL)
         await one.ended()
-        await until(lambda: not [pid for pid in family if Path(f"/proc/{pid}").exists()])
+        await until(lambda: not living(family))
         with pytest.raises(httpx.ConnectError):
             await one.client.get("/healthz")
 
