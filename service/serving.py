@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import uvicorn
 from litestar import Litestar
@@ -168,19 +168,19 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def signals_set(stop: asyncio.Event) -> Iterator[None]:
+def signals_set(stop: asyncio.Event, numbers: Sequence[signal.Signals] = _SIGNALS) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM set an event; a second one ends the process at once."""
     loop = asyncio.get_running_loop()
 
     def restore() -> None:
-        for number in _SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
     def first() -> None:
         restore()
         stop.set()
 
-    for number in _SIGNALS:
+    for number in numbers:
         loop.add_signal_handler(number, first)
     try:
         yield

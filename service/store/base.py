@@ -149,8 +149,8 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     async def beat(self) -> int:
         """Say that this process lives; returns how many do. One that has not said so for 15 s is taken for dead."""
 
-    async def leave(self) -> None:
-        """Say that this process works no more."""
+    async def leave(self, owner: str | None = None) -> None:
+        """Say that this process works no more, or that another one is dead, before its silence tells."""
 
     async def start(
         self,

@@ -65,16 +65,17 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         engine: The database.
         clock: Tells when events happen.
         sign: Makes the links to stored artifacts that stand in events.
+        owner: What this process is known by among those that share the database.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, *, sign: Sign | None = None) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, sign: Sign | None = None, owner: str | None = None) -> None:
         self._engine = engine
         self._clock = clock
         self._sign = sign
         self._listeners: list[Listener] = []
         self._looks: Prompt[Run] = Nobody()
         self._attempts: Prompt[Delivery] = Nobody()
-        self._owner = new_id("own", clock.now())
+        self._owner = owner or new_id("own", clock.now())
 
     # -- life of the store itself
 
@@ -121,10 +122,10 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def _alive(self) -> int:
         return int((await self._engine.read("replicas_alive", alive_s=_ALIVE_S))[0][0])
 
-    async def leave(self) -> None:
-        """Say that this process works no more, and leave what it had in hand to others at once."""
+    async def leave(self, owner: str | None = None) -> None:
+        """Say that this process, or one that is dead, works no more; what it had in hand is left to others at once."""
         names = ("runs_release_of", "deliveries_release_of", "replicas_forget")
-        await self._engine.count_each(names, now=self._clock.now(), owners=[self._owner])
+        await self._engine.count_each(names, now=self._clock.now(), owners=[owner or self._owner])
 
     async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
         """Take up what dead processes left: settle their submissions, release their leases."""

@@ -29,6 +29,13 @@ class Switchboard:
             self._wake(run_id)
         return False
 
+    def hear(self, rested: Sequence[str], workspaces: Sequence[str]) -> None:
+        """Wake who waits for what another process of this machine has committed."""
+        for ident in rested:
+            self._wake(ident)
+        for workspace in workspaces:
+            self._call(workspace)
+
     def _wake(self, run_id: str) -> None:
         for wake in tuple(self._waiters.get(run_id, ())):
             wake()
