@@ -116,7 +116,11 @@ CalledBy = NamedDependency[Caller]
 
 
 def provide_services(state: State) -> Services:
-    """Hand the services to a handler."""
+    """Hand the services to a handler.
+
+    The routes that every run takes call this and `provide_caller` themselves: a third of what the framework costs them
+    is the handing over of arguments.
+    """
     services: Services = state.services
     return services
 
