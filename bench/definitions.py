@@ -3,15 +3,17 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from importlib.abc import Traversable
 
 import msgspec
 import yaml
 
 from bench.parts.ground import Ground
 from bench.parts.table import Line
-from service.definitions.catalog import Catalog, compile_catalog, load_catalog
+from service.definitions.catalog import compile_catalog, load_catalog
 from service.definitions.loader import Definitions, load, shipped
 from service.definitions.paths import decode_body
+from service.definitions.proof import proofs
 from service.definitions.reader import Answer, AnswerReader, As
 
 _ROUNDS = 5
@@ -22,7 +24,7 @@ Given = tuple[AnswerReader, As, int | None, bytes]
 async def lines(_: Ground) -> list[Line]:
     """Measure over all nodes that Halley brings, and all answers in their fixtures."""
     definitions = load([shipped()], fixtures=True)
-    answers = list(_answers(definitions, compile_catalog(definitions)))
+    answers = list(_answers(definitions))
     texts = [entry.read_text(encoding="utf-8") for entry in _files()]
     return [
         Line(
@@ -42,12 +44,11 @@ async def lines(_: Ground) -> list[Line]:
     ]
 
 
-def _answers(definitions: Definitions, catalog: Catalog) -> Iterator[Given]:
-    for name, loaded in definitions.fixtures.items():
-        node = catalog.nodes.get(name.replace("/", "."))
-        for case in loaded.value if node else ():
+def _answers(definitions: Definitions) -> Iterator[Given]:
+    for proof in proofs(definitions, compile_catalog(definitions)):
+        for _, case in proof.cases:
             status = None if case.as_ == "callback" else case.status
-            yield node.reader, case.as_, status, msgspec.json.encode(case.body)
+            yield proof.node.reader, case.as_, status, msgspec.json.encode(case.body)
 
 
 def _read(answers: list[Given]) -> None:
@@ -55,7 +56,7 @@ def _read(answers: list[Given]) -> None:
         reader.read(as_, Answer(status=status, body=decode_body(body)))
 
 
-def _files() -> Iterator:
+def _files() -> Iterator[Traversable]:
     for family in shipped().iterdir():
         if family.is_dir():
             yield from (entry for entry in family.iterdir() if entry.name.endswith(".yaml"))
