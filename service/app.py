@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp.abc import AbstractResolver
 from litestar import Litestar
+from litestar.plugins import PluginProtocol
 from msgspec import Struct
 from yarl import URL
 
@@ -187,7 +188,7 @@ def create_app(
         announce_key=announce_key,
         is_stopping=is_stopping or (lambda: False),
     )
-    return Litestar(
+    return _Application(
         route_handlers=surface.ROUTES,
         dependencies=surface.DEPENDENCIES,
         exception_handlers=surface.EXCEPTION_HANDLERS,
@@ -198,6 +199,14 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+
+
+class _Application(Litestar):
+    """The framework without plugins for what happens to be installed: brokers bring pydantic, and nobody uses it."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return plugins
 
 
 class Archive(Struct, frozen=True, kw_only=True):
@@ -421,8 +430,8 @@ class House:
             keep_alive_s=self._tuning.keep_alive_s,
             stream_cap_s=self._tuning.stream_cap_s,
             relay_limits=self._tuning.relay_limits,
-            openapi=build_document(self._catalog),
-            asyncapi=build_asyncapi(self._catalog),
+            openapi=functools.cache(functools.partial(build_document, self._catalog)),
+            asyncapi=functools.cache(functools.partial(build_asyncapi, self._catalog)),
             is_ready=lambda: self._is_ready and not self._is_stopping(),
         )
 

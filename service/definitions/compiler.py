@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET, Struct
+from msgspec.structs import asdict
 
 from service.definitions.conditions import holds
 from service.definitions.inputs import InputCheck
@@ -118,8 +119,7 @@ def resolved(name: str, field: Field | None, shared: Mapping[str, Field]) -> Fie
 
 
 def _given(field: Field) -> dict[str, Any]:
-    words = ((name, getattr(field, name)) for name in Field.__struct_fields__)
-    return {name: value for name, value in words if value is not None and value is not UNSET}
+    return {name: value for name, value in asdict(field).items() if value is not None and value is not UNSET}
 
 
 def _standing(node: Node) -> list[Advice]:
