@@ -49,8 +49,7 @@ from service.sealing import Sealer
 from service.secret_key import SecretKeys, agreed, load_secret_keys, written
 from service.settings import Secret, Settings
 from service.store.base import Store
-from service.store.opening import store_of
-from service.store.postgres import shared_secret
+from service.store.opening import shared_secret, store_of
 from service.upstream.client import UpstreamClient
 from service.upstream.key_check import KeyWatch, checking_node
 from service.upstream.transport import Transport
