@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+_KEEPALIVE_S = 3.0  # shorter than Halley's: a callback that meets a connection being closed is lost, and not repeated
 _SURELY_OVER_S = 0.01  # a timer may come a moment early, and what it tells then is no end
 
 
@@ -74,7 +75,8 @@ class Upstream:
 
     async def begin(self, _: web.Application) -> None:
         """Open the client."""
-        self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+        self._client = aiohttp.ClientSession(connector=connector)
 
     async def end(self, _: web.Application) -> None:
         """Close the client."""
