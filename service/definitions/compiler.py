@@ -108,7 +108,9 @@ def resolved(name: str, field: Field | None, shared: Mapping[str, Field]) -> Fie
     words = {} if field is None else _given(field)
     source: str = words.pop("like", None) or ("" if "type" in words else name)
     base = shared.get(source)
-    if base is not None:
+    if base is not None and base.like is None and base.items is None and base.fields is None:
+        words = {**_given(base), **words}
+    elif base is not None:
         others = {key: value for key, value in shared.items() if key != source}
         words = {**_given(resolved("", base, others)), **words}
     if words.get("items"):
