@@ -15,7 +15,7 @@ from bench.parts.ground import ground
 from bench.parts.table import Line, print_lines
 
 TABLE = ("runs", "latency", "pace", "open_runs", "deliveries", "definitions", "idle")
-LONG = ("store", "scale")
+LONG = ("store", "workers", "scale")
 
 
 def main(wanted: Sequence[str]) -> int:
