@@ -22,6 +22,9 @@ from service.wire_limits import LimitedProtocol
 
 # Requests under way are given this long; what the application has under way comes after, both within 10 s.
 _GRACE_S = 3
+# Longer than clients keep connections: a callback that goes out as its connection is closed is lost where upstream does
+# not try again.
+_KEEP_ALIVE_S = 75
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound
 _WRONG_WORDS = "ASGI callable returned without completing handshake."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -137,6 +140,7 @@ def _config(app: Litestar, limits: InboundLimits) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
 
 
