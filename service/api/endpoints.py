@@ -42,6 +42,7 @@ from service.sealing import CannotOpen
 
 EndpointId = Annotated[str, PathParameter(max_length=64)]
 SMALL_BODY_BYTES = 64 * 1024
+MOST_ENDPOINTS = 200  # of a workspace; each of them is looked at for every event
 _DAY_S = 86400.0
 
 _list_parameters = ParameterCheck(ENDPOINTS)
@@ -205,7 +206,9 @@ async def _create(request: AnyRequest, caller: Caller, services: Services) -> Re
     secret = SigningSecret(sealed=services.sealer.seal(form.secret))
     wanted = Endpoint(id=new_id("ep", now), workspace=caller.workspace, created_at=now, secrets=(secret,), **words)
     kept = await services.store.add_endpoint(wanted)
-    if kept.id != wanted.id:
+    if kept.id == wanted.id:
+        await _check_room(kept, services)
+    else:
         words |= {"secrets": (secret,)} if "secret" in form.values else {}
         change = await services.store.change_endpoint(kept.id, lambda current: _renewed(current, words, now))
         kept = change.endpoint if change else kept
@@ -213,6 +216,21 @@ async def _create(request: AnyRequest, caller: Caller, services: Services) -> Re
     status = HTTPStatus.CREATED if kept.id == wanted.id else HTTPStatus.OK
     location = {"Location": f"{base_url(request, services)}/v1/endpoints/{kept.id}"}
     return json_response(_made(kept, services), status, location)
+
+
+async def _check_room(made: Endpoint, services: Services) -> None:
+    """Take an endpoint back where a workspace has too many; it was added first, so what was there already is found.
+
+    Raises:
+        Conflict: It is one too many.
+    """
+    found = await services.store.endpoints(made.workspace, limit=MOST_ENDPOINTS + 1)
+    if len(found) > MOST_ENDPOINTS:
+        await services.store.delete_endpoint(made.workspace, made.id)
+        raise Conflict(
+            f"There are {MOST_ENDPOINTS} endpoints already, and no more can be made. Delete those that nobody needs, "
+            "or give each run its own webhook_url; the same events at the same URL need no second endpoint."
+        )
 
 
 @route(

@@ -426,3 +426,19 @@ async def test_a_group_is_named_by_its_id_or_its_name(halley: House, receiver: R
     assert told == {
         (f"/{word}", type_) for word in (group, "order-7") for type_ in ("run.succeeded", "group.completed")
     }
+
+
+async def test_a_workspace_has_only_so_many_endpoints(
+    halley: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too many is refused with what to do instead; who is there already may subscribe again."""
+    monkeypatch.setattr("service.api.endpoints.MOST_ENDPOINTS", 2)
+    first, _ = [await subscribed(halley, receiver.url, description=path, nodes=[path]) for path in ("a.*", "b.*")]
+
+    refused = await halley.client.post("/v1/endpoints", json={"url": receiver.url, "nodes": ["c.*"]})
+    again = await halley.client.post("/v1/endpoints", json={"url": receiver.url, "nodes": ["a.*"]})
+
+    assert refused.status_code == 409
+    assert "webhook_url" in refused.json()["detail"]
+    assert (again.status_code, again.json()["id"]) == (200, first["id"])
+    assert len((await halley.client.get("/v1/endpoints")).json()["data"]) == 2

@@ -107,12 +107,15 @@ class Suno(Family):
 
     async def _batch(self, call: Call) -> web.Response:
         asked = [self.stage.tasks.by_id(task_id) for task_id in call.body.ids]
-        known = [task for task in asked if task is not None and not task.plays("not_found")]
+        known = [task for task in asked if task is not None and _is_ours(task) and not task.plays("not_found")]
         return json_answer(envelope([record(self.look(task)) for task in known] or None))
 
     async def _fetch(self, call: Call) -> web.Response:
-        task = await self.find_or_hang(call, call.request.match_info["task_id"])
-        return json_answer(envelope(record(self.look(task))))
+        task_id = call.request.match_info["task_id"]
+        found = self.stage.tasks.by_id(task_id)
+        if found is not None and not _is_ours(found):
+            return self.unknown_task()
+        return json_answer(envelope(record(self.look(await self.find_or_hang(call, task_id)))))
 
     async def _tags(self, call: Call) -> web.Response:
         tags = f"{call.body.original_tags}, wide reverb, slow drums"
@@ -200,3 +203,8 @@ def _music_facts(body: bodies.Music) -> Facts:
         metadata={"stem_from_id": body.continue_clip_id, **{name: getattr(body, name) for name in names}},
         hook=hook,
     )
+
+
+def _is_ours(task: Task) -> bool:
+    """Tell whether a task is one of this family's; of another's it knows nothing."""
+    return isinstance(task.facts, Facts)

@@ -169,3 +169,19 @@ async def test_one_lost_clip_fails_the_task_and_leaves_the_other(suno: Client):
 
     assert (lost["status"], [clip["status"] for clip in lost["data"]]) == ("FAILURE", ["complete", "error"])
     assert lost["data"][0]["audio_url"]
+
+
+async def test_another_familys_task_is_unknown() -> None:
+    """The family answers about a task of another one as about any task that it does not know."""
+    clock = SteppedClock()
+    async with Simulator(SimulatorOptions(), clock) as simulator, aiohttp.ClientSession(headers=AUTH) as session:
+        asked = Client(simulator, session, clock)
+        kling = f"{simulator.url}/kling/v1/videos/text2video"
+        async with session.post(kling, json={"prompt": "a comet"}) as answer:
+            task_id = (await answer.json())["data"]["task_id"]
+
+        assert await asked.get(f"fetch/{task_id}") == await asked.get("fetch/nothing")
+        assert await asked.post("fetch", {"ids": [task_id], "action": "MUSIC"}) == (
+            200,
+            {"code": "success", "message": "", "data": None},
+        )
