@@ -404,7 +404,7 @@ SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
 -- name: events_before
 -- Events are read in the order of their transactions, and only those below the oldest that is still at work: what
 -- becomes visible later stands after them, however long its commit took. See docs/decisions/0011-the-order-of-events.md.
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -415,7 +415,7 @@ WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
 ORDER BY xid DESC, id DESC LIMIT :limit;
 
 -- name: events_after
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -426,7 +426,7 @@ WHERE workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
 ORDER BY xid, id LIMIT :limit;
 
 -- name: events_before_of_run
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE run_id = :run AND workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -437,7 +437,7 @@ WHERE run_id = :run AND workspace = :workspace AND (xid, id) < (:place::bigint::
 ORDER BY xid DESC, id DESC LIMIT :limit;
 
 -- name: events_after_of_run
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE run_id = :run AND workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -448,15 +448,15 @@ WHERE run_id = :run AND workspace = :workspace AND (xid, id) > (:place::bigint::
 ORDER BY xid, id LIMIT :limit;
 
 -- name: events_newest
-SELECT xid::text::bigint, id FROM events
+SELECT xid::text::bigint AS place, id FROM events
 WHERE workspace = :workspace AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid DESC, id DESC LIMIT 1;
 
 -- name: event_place
-SELECT xid::text::bigint FROM events WHERE id = :id AND workspace = :workspace;
+SELECT xid::text::bigint AS place FROM events WHERE id = :id AND workspace = :workspace;
 
 -- name: events_later
-SELECT xid::text::bigint FROM events
+SELECT xid::text::bigint AS place FROM events
 WHERE workspace = :workspace AND id > :id AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid, id LIMIT 1;
 
