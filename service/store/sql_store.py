@@ -45,6 +45,7 @@ _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
+_OFTEN = frozenset({"run.queued", "run.running", "run.progressed", "run.succeeded"})
 _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
 # What belongs to what is forgotten: the table, and what begins the names of its statements. Deliveries lead to lines of
 # the timeline, so these go before them.
@@ -152,13 +153,11 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def runs(self, wanted: RunFilter) -> list[Run]:
         """List runs, newest first."""
         values = {**msgspec.structs.asdict(wanted), "group_id": wanted.group}
-        return [run_of(*row) for row in await self._engine.read("runs_list", **values)]
+        return [run_of(*row) for row in await self._engine.read(_listing(wanted), **values)]
 
     async def events_before(self, wanted: EventFilter, before: Place | None, limit: int) -> list[KeptEvent]:
         """List events that stand before a place, newest first; without a place the newest."""
-        rows = await self._engine.read(
-            _of("events_before", wanted), **event_values(wanted, before or _AFTER_ALL, limit)
-        )
+        rows = await self._engine.read(_before(wanted), **event_values(wanted, before or _AFTER_ALL, limit))
         return [event_of(row) for row in rows]
 
     async def events_after(self, wanted: EventFilter, after: Place, limit: int) -> list[KeptEvent]:
@@ -444,6 +443,23 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""
         return {name: int((await self._engine.read(f"check_{name}"))[0][0]) for name in STRAY}
+
+
+def _listing(wanted: RunFilter) -> str:
+    """Return the statement that finds its rows by the word that the fewest runs share; most runs have succeeded."""
+    states = ((wanted.state, "state"), (wanted.node, "node"))
+    narrow = (
+        (wanted.group, "group"),
+        (wanted.reference, "reference"),
+        *states[:: -1 if wanted.state == "succeeded" else 1],
+    )
+    return next((f"runs_list_of_{name}" for value, name in narrow if value is not None), "runs_list")
+
+
+def _before(wanted: EventFilter) -> str:
+    """Return the statement that lists events newest first: of types that few are of, these are read alone."""
+    is_seldom = wanted.run is None and _OFTEN.isdisjoint(wanted.types)
+    return "events_before_of_seldom" if is_seldom else _of("events_before", wanted)
 
 
 def _of(statement: str, wanted: EventFilter) -> str:
