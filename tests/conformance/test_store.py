@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 from pathlib import Path
 from typing import Any, get_args
@@ -559,6 +560,26 @@ async def test_an_idempotency_key_keeps_its_run_for_seven_days(store: Store, clo
     assert (held, kept, again.replayed) == ([], 0, True)
     assert free == [run.id]
     assert (counted, gone, await store.count_old_keys(held_until)) == (1, 1, 0)
+
+
+async def test_a_list_finds_the_same_runs_by_whichever_words(store: Store) -> None:
+    """Words in any number narrow a list down, whichever of them finds the rows, and pages go on after an id."""
+    for number in range(12):
+        words = {"node": "p.a" if number % 2 else "p.b", "reference": "r" if number % 3 else None}
+        run = await put(store, numbered(number, group="g" if number % 4 else None, **words))
+        if number < 6:
+            await store.change(run.id, lambda current: rules.canceled(current, 110.0))
+    every = await store.runs(RunFilter(workspace="w"))
+    assert len(every) == 12
+
+    for state in (None, "queued", "canceled", "succeeded"):
+        for node, reference, group in itertools.product((None, "p.a"), (None, "r"), (None, "g")):
+            wanted = RunFilter(workspace="w", state=state, node=node, reference=reference, group=group, limit=20)
+            pairs = (state, "state"), (node, "node"), (reference, "reference"), (group, "group")
+            fits = [run for run in every if all(word in (None, getattr(run, name)) for word, name in pairs)]
+            assert await store.runs(wanted) == fits
+            after = msgspec.structs.replace(wanted, before=every[5].id)
+            assert await store.runs(after) == [run for run in fits if run.id < every[5].id]
 
 
 async def test_what_was_learned_is_kept_by_whoever_saw_it_last(store: Store, clock: ManualClock) -> None:
