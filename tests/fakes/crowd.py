@@ -67,12 +67,19 @@ class Crowd:
 
 
 def fill_sqlite(
-    path: Path, run_id: str, first: int, count: int, *, tables: Sequence[str] = TABLES, **changes: str
+    path: Path,
+    run_id: str,
+    first: int,
+    count: int,
+    *,
+    tables: Sequence[str] = TABLES,
+    is_served: bool = True,
+    **changes: str,
 ) -> None:
-    """Copy a run in a SQLite file, of which a Halley may be at work."""
+    """Copy a run in a SQLite file; while a Halley is at work there, only it checkpoints."""
     connection = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {0 if is_served else 1000}")
         connection.execute("PRAGMA synchronous = OFF")
         columns = {t: [d[0] for d in connection.execute(f"SELECT * FROM {t} LIMIT 0").description] for t in TABLES}  # noqa: S608 - our own
         crowd = Crowd(columns, lambda number: f"substr('0000000000' || ({number}), -10)")
