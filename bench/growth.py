@@ -31,13 +31,13 @@ from tests.fakes.postgres import PostgresServer, postgres_server
 _JOB_S = 1.0
 _AT_ONCE = 64
 _PATIENCE_S = 180.0
-_CALM = 20  # so few due runs are the usual ones
 _OPEN = ("runs", "run_inputs", "events", "timeline")
 
 
 class Sizes(Struct, frozen=True, kw_only=True):
-    """How much stands there, and how many runs are led to measure a case, how often."""
+    """How much stands there, at a start and else, and how many runs are led to measure a case, how often."""
 
+    at_start: int = 10_000
     open_runs: tuple[int, ...] = (1_000, 10_000, 100_000)
     ended: int = 1_000_000
     led: int = 1_500
@@ -55,11 +55,12 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Started(Struct, frozen=True, kw_only=True):
-    """What a start took."""
+    """What a start took until it was ready."""
 
     store: str
     name: str
     ready_s: float
+    cpu_s: float
     memory_mb: float
 
 
@@ -144,15 +145,6 @@ class Database:
         due = f"CASE WHEN i % 100 = 0 THEN {now + 10} + i / 100 % 60 ELSE {now + 3600} + i % 3600 END"
         await self._copied(run_id, count, tables=_OPEN, due_at=due, deadline_at=f"{now + 9000} + i % 3600")
 
-    async def calm(self) -> None:
-        """Wait until all has been looked at that a start makes due."""
-        due = "SELECT count(*) FROM runs WHERE state = 'running' AND due_at <= "
-        async with asyncio.timeout(_PATIENCE_S):
-            while True:
-                if (await self._fetch(f"{due} {time.time()}"))[0][0] <= _CALM:
-                    return
-                await asyncio.sleep(0.5)
-
     async def end(self, count: int) -> None:
         """Have so many runs more stand there that have ended. No Halley may be at work."""
         found = "SELECT id FROM runs WHERE state = 'succeeded' AND node = 'bench.called' ORDER BY id LIMIT 1"
@@ -211,25 +203,27 @@ async def _database(name: str, server: PostgresServer | None) -> AsyncIterator[D
 
 async def of_open_runs(sizes: Sizes, server: PostgresServer | None) -> tuple[list[Case], list[Started]]:
     """Measure one store with ever more open runs, and a start with all of them."""
-    cases, starts = list[Case](), list[Started]()
     async with _database("open", server) as database:
         async with database.serve() as halley:
-            starts.append(_start(database, "nothing", halley))
+            starts = [_start(database, "nothing", halley)]
             await database.lead(halley, sizes.led)  # connections and caches are there
-            cases.append(await database.measured("nothing", halley, sizes))
-        standing = 0
-        for count in sizes.open_runs:
-            async with database.serve() as halley:
-                if standing:
-                    starts.append(_start(database, f"{standing:,} open runs", halley))
-                    await database.calm()
+            cases, standing = [await database.measured("nothing", halley, sizes)], 0
+            for count in sizes.open_runs:
                 await database.stand(halley, count - standing)
                 standing = count
                 await database.lead(halley, sizes.led // 3)
                 cases.append(await database.measured(f"{count:,} open runs", halley, sizes))
         async with database.serve() as halley:
-            starts.append(_start(database, f"{standing:,} open runs", halley))
-    return cases, starts
+            return cases, [*starts, _start(database, f"{standing:,} open runs", halley)]
+
+
+async def of_a_start(sizes: Sizes, server: PostgresServer | None) -> tuple[list[Case], list[Started]]:
+    """Measure a start among the open runs that a budget is set for."""
+    async with _database("start", server) as database:
+        async with database.serve() as halley:
+            await database.stand(halley, sizes.at_start)
+        async with database.serve() as halley:
+            return [], [_start(database, f"{sizes.at_start:,} open runs", halley)]
 
 
 async def of_ended_runs(sizes: Sizes, server: PostgresServer | None) -> tuple[list[Case], list[Started]]:
@@ -249,7 +243,7 @@ async def of_ended_runs(sizes: Sizes, server: PostgresServer | None) -> tuple[li
 
 def _start(database: Database, name: str, halley: Halley) -> Started:
     memory_mb = halley.status("VmRSS") / 1024
-    return Started(store=database.store, name=name, ready_s=halley.ready_s, memory_mb=memory_mb)
+    return Started(store=database.store, name=name, ready_s=halley.ready_s, cpu_s=halley.cpu_s(), memory_mb=memory_mb)
 
 
 def _print(cases: list[Case], starts: list[Started]) -> None:
@@ -269,8 +263,11 @@ def _print(cases: list[Case], starts: list[Started]) -> None:
         )
     print_table(("what stands there", "cpu ms/run", "x empty", "server ms/run", "x empty", "MB"), rows)
     print_table(
-        ("a start among", "ready s", "MB"),
-        [(f"{each.store}, {each.name}", figure(each.ready_s, 2), figure(each.memory_mb, 0)) for each in starts],
+        ("a start among", "ready s", "cpu s", "MB"),
+        [
+            (f"{each.store}, {each.name}", figure(each.ready_s, 2), figure(each.cpu_s, 2), figure(each.memory_mb, 0))
+            for each in starts
+        ],
     )
 
 
@@ -279,7 +276,7 @@ async def measure(sizes: Sizes) -> None:
     cases, starts = list[Case](), list[Started]()
     with postgres_server(durable=True) as server:
         for each in (None, server):
-            for part in (of_open_runs, of_ended_runs):
+            for part in (of_open_runs, of_a_start, of_ended_runs):
                 more, started_so = await part(sizes, each)
                 cases += more
                 starts += started_so

@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _JOB_S = 3.0
 _SAMPLE_S = 5.0
 _MINUTE_S = 60.0
 _LISTENERS = 4
+_CONNECTIONS = 100  # more would be kept open after each jam, and counted as memory
 _LISTEN_S = (5.0, 20.0)
 _ENDPOINTS = 5  # that come and go, beside the one that stays
 _FLAT_MB = 2.0  # in ten minutes
@@ -62,7 +64,7 @@ class Load:
         self._chance = chance
         self._endpoints: list[str] = []
         self.started = 0
-        self.refused = 0
+        self.refused = Counter[str]()
 
     async def run(self, number: int) -> None:
         """Start a run of one kind or another, and look at it as callers do."""
@@ -129,11 +131,11 @@ class Load:
         try:
             async with self._client.request(method, self._url + path, **words) as answer:
                 if answer.status >= 400:
-                    self.refused += 1
+                    self.refused[str(answer.status)] += 1
                     return {}
                 body = await (answer.json() if is_json and answer.status != 204 else answer.read())
-        except (aiohttp.ClientError, TimeoutError):
-            self.refused += 1
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            self.refused[type(exc).__name__] += 1
             return {}
         return body if isinstance(body, dict) else {}
 
@@ -185,7 +187,7 @@ def _print(minute: int, now: Sample, load: Load) -> None:
         str(now.open_files),
         str(now.threads),
         figure(now.database_mb),
-        str(load.refused),
+        str(load.refused.total()),
     )
     print("  ".join(cell.rjust(max(len(head), 8)) for cell, head in zip(cells, _COLUMNS, strict=True)), flush=True)
 
@@ -201,7 +203,7 @@ async def soak(minutes: float, per_s: float) -> list[Sample]:
     """Soak one Halley on a new SQLite file."""
     with tempfile.TemporaryDirectory(prefix="halley-soak-") as name:
         folder = Path(name)
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
         timeout = aiohttp.ClientTimeout(total=_MINUTE_S)
         async with (
             around(_JOB_S) as world,
@@ -218,6 +220,7 @@ async def soak(minutes: float, per_s: float) -> list[Sample]:
             for each in listeners:
                 each.cancel()
             await asyncio.wait(listeners)
+            print(f"refused: {dict(load.refused)}", flush=True)
             return samples
 
 

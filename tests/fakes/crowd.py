@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 TABLES = ("runs", "run_inputs", "events", "deliveries", "timeline", "callbacks", "idempotency_keys")
+_CACHE_KB = 400_000
 _CHUNK = 20_000  # copies in one transaction
 _SCATTER = 7_368_787  # callback tokens are spread over their index, as those of chance are
 _IDS = ("id", "run_id", "event_id", "delivery_id")
@@ -76,10 +77,11 @@ def fill_sqlite(
     is_served: bool = True,
     **changes: str,
 ) -> None:
-    """Copy a run in a SQLite file; while a Halley is at work there, only it checkpoints."""
+    """Copy a run in a SQLite file; while a Halley is at work there, only that checkpoints."""
     connection = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:
-        connection.execute(f"PRAGMA wal_autocheckpoint = {0 if is_served else 1000}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0" if is_served else "PRAGMA journal_mode = OFF")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         connection.execute("PRAGMA synchronous = OFF")
         columns = {t: [d[0] for d in connection.execute(f"SELECT * FROM {t} LIMIT 0").description] for t in TABLES}  # noqa: S608 - our own
         crowd = Crowd(columns, lambda number: f"substr('0000000000' || ({number}), -10)")
