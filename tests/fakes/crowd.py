@@ -94,7 +94,7 @@ def fill_sqlite(
 async def fill_postgres(
     url: str, run_id: str, first: int, count: int, *, tables: Sequence[str] = TABLES, **changes: str
 ) -> None:
-    """Copy a run in a PostgreSQL database, and let it learn of what there is."""
+    """Copy a run in a PostgreSQL database, and have done what it would do about that later."""
     connection: Any = await asyncpg.connect(url)
     try:
         await connection.execute("SET synchronous_commit = off")
@@ -105,6 +105,7 @@ async def fill_postgres(
         crowd = Crowd(columns, lambda number: f"lpad(cast({number} AS text), 10, '0')")
         for statement in crowd.statements(run_id, first, count, tables=tables, changes=changes):
             await connection.execute(statement)
-        await connection.execute("ANALYZE")
+        await connection.execute("VACUUM (ANALYZE)")
+        await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
