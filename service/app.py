@@ -40,9 +40,10 @@ from service.delivery.sinks.owner import Sinks
 from service.delivery.sinks.urls import read_sinks
 from service.egress import EgressGuard, parse_networks
 from service.errors import SettingsError
+from service.lifecycle.group import GroupChange
 from service.lifecycle.run import Mode
 from service.log import Log
-from service.metrics import Metrics
+from service.metrics import CountedTogether, Metrics
 from service.sealing import Sealer
 from service.secret_key import SecretKeys, agreed, load_secret_keys, written
 from service.settings import Secret, Settings
@@ -64,6 +65,7 @@ from service.workers.reconciler import Reconciler
 from service.workers.recoverer import Recoverer
 from service.workers.rescuer import Rescuer
 from service.workers.scheduler import SweepScheduler
+from service.workers.siblings import Siblings
 from service.workers.submitter import Submitter
 from service.workers.sweep import Crew, Sweep
 from service.workers.switchboard import Switchboard
@@ -75,8 +77,24 @@ _MOCK_KEY = Secret("mock-key")
 _THIS_MACHINE = parse_networks("127.0.0.0/8, ::1")
 
 
+class Team(Struct, frozen=True, kw_only=True):
+    """The workers of one machine that serve together, as one of them sees them.
+
+    Attributes:
+        owner: What this worker is known by in the database.
+        before: What the one before it at its place was known by, which is dead.
+        siblings: The others.
+        counted: Where all of them count; None where each counts for itself.
+    """
+
+    owner: str
+    before: str | None
+    siblings: Siblings
+    counted: CountedTogether | None
+
+
 class Tuning(Struct, frozen=True, kw_only=True):
-    """How often sweeps are rung, in seconds, and what tests replace.
+    """How often sweeps are rung, in seconds, who works beside this process, and what tests replace.
 
     Attributes:
         submit_s: Queued runs that wait out a backoff.
@@ -97,6 +115,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
         stream_cap_s: How long a stream of events may last, which is also how long a revoked key may listen.
         relay_limits: How long a relayed WebSocket may be open.
         inbound: How often strangers may try.
+        team: The workers that this process is one of; None when it serves alone.
         resolver: Resolver of hosts in users' URLs; the system's by default.
         around_store: Puts something between the service and its store, such as a test that interrupts it.
     """
@@ -119,6 +138,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     stream_cap_s: float = 3600.0
     relay_limits: RelayLimits = RelayLimits()
     inbound: InboundLimits = InboundLimits()
+    team: Team | None = None
     resolver: AbstractResolver | None = None
     around_store: Callable[[Store], Store] = lambda store: store
 
@@ -221,6 +241,7 @@ class House:
         self._tuning = tuning
         self._announce_key = announce_key
         self._is_stopping = is_stopping
+        self._team = tuning.team
         self._is_ready = False
         self._sinks = Sinks(read_sinks(settings.sinks))
         self._chance = random.Random()  # noqa: S311 - jitter needs no secrecy
@@ -237,15 +258,21 @@ class House:
             self._settings.data_dir.mkdir(parents=True, exist_ok=True)
             keys = await secret_keys(self._settings)
             sealer, links = Sealer(keys), Links(keys, self._settings.public_url)
-            store = self._tuning.around_store(store_of(self._settings.database, self._clock, sign=links.for_event))
+            owner = self._team.owner if self._team else None
+            kept = store_of(self._settings.database, self._clock, sign=links.for_event, owner=owner)
+            store = self._tuning.around_store(kept)
             await store.open()
             stack.push_async_callback(store.close)
             await self._ensure_key(store)
             await self._sinks.subscribe(store, self._clock.now())
             await renew_seals(store, sealer, self._log)
-            metrics, switchboard, crew = Metrics(), Switchboard(), Crew(self._log)
+            metrics = Metrics(self._team.counted if self._team else None)
+            switchboard, crew = Switchboard(), Crew(self._log)
             store.listen(metrics.notify)
             store.listen(switchboard.notify)
+            if self._team is not None:
+                store.listen(self._team.siblings.notify)
+                stack.enter_context(self._team.siblings.heard_by(switchboard.hear))
             guard = EgressGuard(self._settings.egress_allow)
             self.archive = await self._archive(stack, store, guard, links)
             desk = await self._desk(stack, store, crew, switchboard)
@@ -411,15 +438,18 @@ class House:
             desk.budgets.share(processes)
             dispatcher.share(processes)
 
-        rescuer, tuning = Rescuer(desk, share), self._tuning
+        rescuer, tuning, poller = Rescuer(desk, share), self._tuning, Poller(desk)
+        desk.store.hand_over(poller, dispatcher)
         prober = Prober(desk.store, courier, clock=self._clock, log=self._log)
-        gatherer = Gatherer(desk.store, self._clock, switchboard.notify_group, self._log)
+        gatherer = Gatherer(desk.store, self._clock, self._group_told(switchboard), self._log)
+        if self._team is not None and self._team.before is not None:
+            await desk.store.leave(self._team.before)
         await rescuer.enroll()
         stack.push_async_callback(desk.store.leave)
         stack.push_async_callback(desk.experience.close)
         sweeps = [
             Sweep("submit", tuning.submit_s, Submitter(desk).run_once, self._log),
-            Sweep("poll", tuning.poll_s, Poller(desk).run_once, self._log),
+            Sweep("poll", tuning.poll_s, poller.run_once, self._log),
             Sweep("reconcile", tuning.reconcile_s, Reconciler(desk).run_once, self._log),
             Sweep("recover", tuning.recover_s, Recoverer(desk).run_once, self._log),
             Sweep("expire", tuning.expire_s, rescuer.run_once, self._log),
@@ -438,6 +468,14 @@ class House:
         scheduler.start()
         stack.push_async_callback(desk.crew.drain, _DRAIN_S)
         stack.push_async_callback(scheduler.stop)
+
+    def _group_told(self, switchboard: Switchboard) -> Callable[[GroupChange], None]:
+        def tell(change: GroupChange) -> None:
+            switchboard.notify_group(change)
+            if self._team is not None:
+                self._team.siblings.notify_group(change)
+
+        return tell
 
 
 async def secret_keys(settings: Settings) -> SecretKeys:

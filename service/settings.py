@@ -17,6 +17,7 @@ from service.errors import SettingsError
 _KEY_NAMES = ("COMETAPI_KEY", "COMETAPI_API_KEY", "COMET_API_KEY")
 _UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _MASK = "********"
+MOST_WORKERS = 64
 
 
 class Secret:
@@ -42,6 +43,7 @@ class _Texts(Struct, frozen=True, kw_only=True):
     HALLEY_PUBLIC_URL: str | None = None
     HALLEY_HOST: str = "127.0.0.1"
     HALLEY_PORT: Annotated[int, Meta(ge=0, le=65535)] = 2061
+    HALLEY_WORKERS: Annotated[int, Meta(ge=1, le=MOST_WORKERS)] = 1
     HALLEY_DATA_DIR: str = ".halley"
     HALLEY_DATABASE_URL: str | None = None
     HALLEY_API_KEY: str | None = None
@@ -62,6 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         public_url: Where the outside reaches Halley; without one no callbacks are asked for.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        workers: Processes that serve there together.
         data_dir: Folder of the database and of the secret key.
         database: SQLite file, or URL of a PostgreSQL database.
         api_key: One key that is always valid, for the workspace `default`.
@@ -78,6 +81,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     public_url: str | None
     host: str
     port: int
+    workers: int
     data_dir: Path
     database: Path | Secret
     api_key: Secret | None
@@ -109,6 +113,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         public_url=_base_url("HALLEY_PUBLIC_URL", texts.HALLEY_PUBLIC_URL) if texts.HALLEY_PUBLIC_URL else None,
         host=texts.HALLEY_HOST,
         port=texts.HALLEY_PORT,
+        workers=texts.HALLEY_WORKERS,
         data_dir=data_dir,
         database=_database(texts.HALLEY_DATABASE_URL, data_dir),
         api_key=_secret(texts.HALLEY_API_KEY),
@@ -119,6 +124,19 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         keep_runs_s=_age(texts.HALLEY_KEEP_RUNS),
         log=texts.HALLEY_LOG,
     )
+
+
+def require_shared_database(settings: Settings) -> None:
+    """Refuse several workers on a database that carries one.
+
+    Raises:
+        SettingsError: With the way out.
+    """
+    if settings.workers > 1 and isinstance(settings.database, Path):
+        raise SettingsError(
+            f"HALLEY_WORKERS, --workers: a SQLite file carries one process, not {settings.workers}; "
+            "set HALLEY_DATABASE_URL=postgresql://user:password@host/database, or take 1"
+        )
 
 
 def age_s(text: str) -> float:

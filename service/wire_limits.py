@@ -12,6 +12,7 @@ from typing import Any, Literal
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.limits import InboundLimits
+from service.wire_writes import JoinedWrites
 
 _WORDS = {
     HTTPStatus.BAD_REQUEST: "The request is not valid HTTP.",
@@ -44,6 +45,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._wire = transport
+        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]  # whatever uvicorn calls is there
         self._wait_for("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,6 +91,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Hand the connection over; whoever takes it has limits of its own."""
         self._head_bytes, self._in_body = 0, False
         self._wait_for(None)
+        self.transport = self._wire
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:

@@ -76,6 +76,14 @@ class InboundLimits(Struct, frozen=True, kw_only=True):
     remembered: int = 10_000
     good_key_s: float = 3600.0
 
+    def shared_by(self, processes: int) -> "InboundLimits":
+        """Return the part of one of several processes, so that all of them together let no more through than one."""
+        failures, callbacks = (
+            Rate(burst=max(rate.burst / processes, 1.0), per_s=rate.per_s / processes)
+            for rate in (self.failures, self.callbacks)
+        )
+        return msgspec.structs.replace(self, failures=failures, callbacks=callbacks)
+
 
 class Buckets:
     """A token bucket for each name; the names that were asked about longest ago are forgotten first.

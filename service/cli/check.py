@@ -18,7 +18,7 @@ from service.definitions.loader import DefinitionFaults
 from service.delivery.sinks.owner import Sinks
 from service.delivery.sinks.urls import read_sinks
 from service.errors import SettingsError, StoreError
-from service.settings import Secret, Settings, load_settings
+from service.settings import Secret, Settings, load_settings, require_shared_database
 from service.store.postgres import upgrade
 from service.terminal import print_json
 from service.upstream.key_check import KeyState, ask_about_key, checking_node
@@ -49,6 +49,7 @@ def _line(check: Check) -> str:
 def _checks() -> Iterator[Check]:
     try:
         settings = load_settings()
+        require_shared_database(settings)
         Sinks(read_sinks(settings.sinks))
     except SettingsError as exc:
         yield Check(name="settings", is_good=False, said=str(exc), todo="set it right, or unset it")

@@ -17,13 +17,12 @@ from service.log import Log
 from service.store.base import Store
 from service.store.outbox import Delivery, DeliveryResult, DeliveryState
 
-_LEASE_S = 60.0
 _SLOW = ("timeout", "unreachable", "throttled")
 _NOT_WANTED = Exchange(outcome="gone", reason="The endpoint is deleted or disabled; recover sends what it has missed.")
 
 
 class Dispatcher:
-    """One pass: lease due deliveries and start an attempt of each.
+    """Attempts deliveries: those that are due, pass by pass, and those that a commit hands over (see `store/prompt`).
 
     Args:
         store: The outbox.
@@ -35,6 +34,8 @@ class Dispatcher:
         chance: Source of jitter.
         log: Structured log.
     """
+
+    lease_s = 60.0
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Dispatcher:
         self._store = store
         self._courier = courier
         self._start = start
-        self._ring = ring
+        self.ring = ring
         self._count = count
         self._clock = clock
         self._chance = chance
@@ -62,11 +63,23 @@ class Dispatcher:
         """Share what endpoints may have with the other processes."""
         self._gates.share(processes)
 
+    def reserve(self, item: Delivery) -> bool:
+        """Keep a place for a delivery that is being committed, unless there is none."""
+        return self._gates.enter(item.target, item.workspace)
+
+    def release(self, item: Delivery) -> None:
+        """Give the place back."""
+        self._gates.leave(item.target, item.workspace)
+
+    def begin(self, item: Delivery) -> None:
+        """Attempt a delivery for which a place was kept."""
+        self._start(self._attempt(item, None))
+
     async def run_once(self) -> bool:
         """Lease what is due, as far as there is room for it, and start sending it."""
         now = self._clock.now()
         rooms = self._gates.rooms(await self._store.due_targets(now))
-        deliveries = await self._store.claim_deliveries(now, rooms, _LEASE_S)
+        deliveries = await self._store.claim_deliveries(now, rooms, self.lease_s)
         self._gates.taken(rooms, Counter(each.target for each in deliveries))
         endpoints = await self._endpoints(deliveries)
         for delivery in deliveries:
@@ -85,7 +98,7 @@ class Dispatcher:
             is_quick = exchange.outcome not in _SLOW
         finally:
             if self._gates.end(delivery.target, delivery.workspace, is_quick=is_quick):
-                self._ring()
+                self.ring()
         profile = profile_of(delivery.profile if endpoint is None else endpoint.profile)
         result = self._result(delivery, profile, exchange)
         await self._store.finish_delivery(delivery, result)
@@ -119,7 +132,7 @@ class Dispatcher:
         change = await self._store.change_endpoint(endpoint.id, ended)
         if change is not None and change.events:
             self._log.warning("endpoint.disabled", endpoint=endpoint.id, reason=change.endpoint.disabled_reason)
-            self._ring()
+            self.ring()
 
     def _result(self, delivery: Delivery, profile: Profile, exchange: Exchange) -> DeliveryResult:
         now, attempts = self._clock.now(), delivery.attempts + 1

@@ -23,13 +23,11 @@ class Gate:
     Attributes:
         in_flight: Attempts under way.
         limit: Attempts at a time, as the receiver has earned them.
-        is_full: More was due than there was room for.
     """
 
     def __init__(self, now: float) -> None:
         self.in_flight = 0
         self.limit = _FIRST
-        self.is_full = False
         self._tokens: float | None = None
         self._filled_at = now
 
@@ -70,6 +68,7 @@ class Gates:
         self._gates: dict[str, Gate] = {}
         self._of_workspace: defaultdict[str, int] = defaultdict(int)
         self._in_flight = 0
+        self._full = set[str]()  # receivers for which more was due than there was room for
         self._is_short = False  # somebody had to wait for others
         self._sharers = 1
 
@@ -82,11 +81,13 @@ class Gates:
         left, of_workspace = IN_FLIGHT - self._in_flight, dict(self._of_workspace)
         rooms: dict[str, int] = {}
         self._is_short = False
+        self._full.clear()
         for each in due:
             busy, gate = of_workspace.get(each.workspace, 0), self._gate(each.target)
             free = gate.room(each, self._sharers, self._now())
             room = max(min(free, left, _OF_A_WORKSPACE - busy), 0)
-            gate.is_full = not free
+            if not free:
+                self._full.add(each.target)
             self._is_short = self._is_short or room < free
             if room:
                 rooms[each.target] = room
@@ -96,8 +97,20 @@ class Gates:
 
     def taken(self, rooms: Mapping[str, int], claimed: Mapping[str, int]) -> None:
         """Note which receivers used up their room, so that more may be due for them."""
-        for target, room in rooms.items():
-            self._gate(target).is_full = claimed.get(target, 0) >= room
+        self._full.update(target for target, room in rooms.items() if claimed.get(target, 0) >= room)
+
+    def enter(self, target: str, workspace: str) -> bool:
+        """Begin an attempt that has just come up, unless others wait before it or there is no room."""
+        gate = self._gate(target)
+        is_open = (
+            target not in self._full
+            and gate.in_flight < gate.limit
+            and self._in_flight < IN_FLIGHT
+            and self._of_workspace.get(workspace, 0) < _OF_A_WORKSPACE
+        )
+        if is_open:
+            self.begin(target, workspace)
+        return is_open
 
     def begin(self, target: str, workspace: str) -> None:
         """Count an attempt as under way."""
@@ -105,19 +118,28 @@ class Gates:
         self._of_workspace[workspace] += 1
         self._in_flight += 1
 
+    def leave(self, target: str, workspace: str) -> None:
+        """Undo a beginning: nothing was attempted."""
+        self._gate(target).in_flight -= 1
+        self._count_out(workspace)
+
     def end(self, target: str, workspace: str, *, is_quick: bool) -> bool:
         """Count it as done; returns whether it is time to look for more."""
         gate = self._gate(target)
         gate.end(is_quick=is_quick)
-        self._in_flight -= 1
-        self._of_workspace[workspace] -= 1
-        left_of_workspace = self._of_workspace[workspace]
-        if not left_of_workspace:
-            del self._of_workspace[workspace]
+        left_of_workspace = self._count_out(workspace)
         self._forget()
         # Not for each: what is claimed together is committed together.
         is_roomy = 2 * self._in_flight <= IN_FLIGHT and 2 * left_of_workspace <= _OF_A_WORKSPACE
-        return (self._is_short and is_roomy) or (gate.is_full and 2 * gate.in_flight <= gate.limit)
+        return (self._is_short and is_roomy) or (target in self._full and 2 * gate.in_flight <= gate.limit)
+
+    def _count_out(self, workspace: str) -> int:
+        self._in_flight -= 1
+        self._of_workspace[workspace] -= 1
+        left = self._of_workspace[workspace]
+        if not left:
+            del self._of_workspace[workspace]
+        return left
 
     def _gate(self, target: str) -> Gate:
         if target not in self._gates:

@@ -1,5 +1,6 @@
 """A simulator on a socket, inside the event loop that is already running; it installs no signal handlers."""
 
+import socket
 from types import TracebackType
 from typing import Self
 
@@ -30,8 +31,8 @@ class Simulator:
         self._stage = Stage(options or SimulatorOptions(), clock or SystemClock())
         self._runner: web.AppRunner | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Begin to listen; port 0 takes a free one."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, listener: socket.socket | None = None) -> None:
+        """Begin to listen: on a socket that has an address already, or on a new one; port 0 takes a free one."""
         if self._runner is not None:
             raise RuntimeError("the simulator is running already")
         await self._stage.open()
@@ -44,7 +45,10 @@ class Simulator:
         self._runner = runner
         try:
             await runner.setup()
-            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+            if listener is None:
+                await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+            else:
+                await web.SockSite(runner, listener, backlog=BACKLOG).start()
         except OSError:
             await self.stop()
             raise

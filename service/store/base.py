@@ -12,7 +12,8 @@ from msgspec import Struct
 from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
 from service.store.groups import Groups
-from service.store.outbox import Outbox
+from service.store.outbox import Delivery, Outbox
+from service.store.prompt import Prompt
 from service.store.sketches import Sketches
 from service.store.starts import Allowance, Idempotency, Started
 from service.store.subscriptions import Subscriptions
@@ -139,14 +140,17 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     def listen(self, listener: Listener) -> None:
         """Call the listener with every committed change of a run."""
 
+    def hand_over(self, looks: Prompt[Run], attempts: Prompt[Delivery]) -> None:
+        """Hand what commits make due at once to who works on it: looks at runs, and deliveries of their events."""
+
     async def enroll(self) -> bool:
         """Say that this process works from now on; returns whether it is the only one."""
 
     async def beat(self) -> int:
         """Say that this process lives; returns how many do. One that has not said so for 15 s is taken for dead."""
 
-    async def leave(self) -> None:
-        """Say that this process works no more."""
+    async def leave(self, owner: str | None = None) -> None:
+        """Say that this process works no more, or that another one is dead, before its silence tells."""
 
     async def start(
         self,

@@ -12,6 +12,7 @@ from msgspec import Struct
 from service.store.rows import Row, Writes
 
 T = TypeVar("T")
+RIDE_S = 0.02
 
 
 class Plan(Struct, Generic[T], frozen=True):
@@ -29,12 +30,14 @@ class Unit(Struct, Generic[T], frozen=True, kw_only=True):
         key: Its values `k1`, `k2` …
         touches: Names of what is written; units that touch the same are carried out one after the other.
         plan: The decision. It may be made again, on newer rows, when somebody else was quicker.
+        can_wait: Nobody waits for it, so it may stay for a moment (`RIDE_S`) until others go that it can go with.
     """
 
     select: str
     key: tuple[Any, ...]
     touches: frozenset[str]
     plan: Callable[[Sequence[Row]], Plan[T]]
+    can_wait: bool = False
 
 
 class Engine(Protocol):

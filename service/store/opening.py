@@ -10,7 +10,14 @@ from service.store.sql_store import SqlStore
 from service.store.sqlite import SqliteEngine
 
 
-def store_of(database: Path | Secret, clock: Clock, *, checkpoints: bool = True, sign: Sign | None = None) -> SqlStore:
+def store_of(
+    database: Path | Secret,
+    clock: Clock,
+    *,
+    checkpoints: bool = True,
+    sign: Sign | None = None,
+    owner: str | None = None,
+) -> SqlStore:
     """Return the store of a database, not opened yet.
 
     Args:
@@ -18,7 +25,8 @@ def store_of(database: Path | Secret, clock: Clock, *, checkpoints: bool = True,
         clock: Tells when events happen.
         checkpoints: False for a guest in a SQLite file that another process may be serving.
         sign: Makes the links to stored artifacts that stand in events.
+        owner: What this process is known by among those that share the database.
     """
     if isinstance(database, Path):
-        return SqlStore(SqliteEngine(database, checkpoints=checkpoints), clock, sign=sign)
-    return SqlStore(PostgresEngine(database), clock, sign=sign)
+        return SqlStore(SqliteEngine(database, checkpoints=checkpoints), clock, sign=sign, owner=owner)
+    return SqlStore(PostgresEngine(database), clock, sign=sign, owner=owner)

@@ -17,7 +17,7 @@ import asyncpg
 
 from service.errors import StoreError
 from service.settings import Secret
-from service.store.engine import Plan, Unit
+from service.store.engine import RIDE_S, Plan, Unit
 from service.store.postgres_schema import agree, bring_up_to_date
 from service.store.queries import load_queries, numbered
 from service.store.rows import (
@@ -177,7 +177,10 @@ class PostgresEngine:
             return unit.plan([]).result
         waiting = _Waiting(unit, asyncio.get_running_loop().create_future(), time.monotonic() + self._patience_s)
         self._waiting.append(waiting)
-        self._rung.set()
+        if unit.can_wait:
+            asyncio.get_running_loop().call_later(RIDE_S, self._rung.set)
+        else:
+            self._rung.set()
         settled: T = await waiting.future
         return settled
 
@@ -199,6 +202,8 @@ class PostgresEngine:
             for _, plan in planned:
                 writes.add(plan.writes)
             done = await self._commit(writes) if writes else set()
+            for _, plan in planned:
+                plan.writes.is_fanned_out = any(row.event_id in done for row in plan.writes.fans)
         except (StoreAway, StoreBusy) as exc:
             return await self._put_off(batch, exc)
         except Exception as exc:  # noqa: BLE001 - handed to the callers whose work it is
@@ -233,7 +238,10 @@ class PostgresEngine:
         return await self._commit(writes) if writes else set()
 
     async def _commit(self, writes: Writes) -> set[str]:
-        """Write all that is still as it was decided on; returns the ids of the runs that were written."""
+        """Write all that is still as it was decided on.
+
+        Returns the ids of the runs, groups and endpoints that were written, and of the events that endpoints want.
+        """
         values = _columns(writes)
         try:
             return {row[0] for row in await self._fetch("commit", values)}

@@ -109,6 +109,8 @@ class DeliveryRow(NamedTuple):
     profile: str
     method: str
     until: float
+    leased_by: str | None = None
+    first_at: float | None = None
 
 
 class FinishRow(NamedTuple):
@@ -186,9 +188,14 @@ class CallbackRow(NamedTuple):
 
 
 class Writes:
-    """Rows that are written together: those of one run all or not at all."""
+    """Rows that are written together: those of one run all or not at all.
+
+    Attributes:
+        is_fanned_out: Said by the engine that wrote them: endpoints have deliveries of these events.
+    """
 
     def __init__(self) -> None:
+        self.is_fanned_out = False
         self.updates: list[Update] = []
         self.inserts: list[Insert] = []
         self.endpoints: list[EndpointRow] = []
@@ -213,7 +220,8 @@ class Writes:
     def add(self, other: "Writes") -> None:
         """Take in what belongs to others."""
         for name, rows in vars(other).items():
-            vars(self)[name] += rows
+            if isinstance(rows, list):
+                vars(self)[name] += rows
 
     def tell(self, change: Change, now: float, sign: Sign | None) -> None:
         """Add what is told of a change of a run: its events, their deliveries, its timeline."""
@@ -261,15 +269,15 @@ class Writes:
             )
 
 
-def update(run: Run, version: int, owner: str) -> Update:
-    """Return the row of a changed run; one that is being submitted belongs to whoever submits it."""
+def update(run: Run, version: int, owner: str, *, is_leased: bool = False) -> Update:
+    """Return the row of a changed run; one that is leased or being submitted belongs to whoever has it in hand."""
     return Update(
         id=run.id,
         version=version,
         state=run.state,
         due_at=run.due_at,
         deadline_at=_open_deadline(run),
-        leased_by=owner if run.state == "submitting" else None,
+        leased_by=owner if is_leased or run.state == "submitting" else None,
         doc=_encode(run).decode(),
     )
 
@@ -386,6 +394,26 @@ def endpoint_of(doc: str | bytes) -> Endpoint:
 def group_of(doc: str | bytes) -> Group:
     """Return the group of a row."""
     return _decode_group(doc)
+
+
+def new_delivery(row: DeliveryRow, event: EventRow) -> Delivery:
+    """Return a delivery that is written leased."""
+    return Delivery(
+        id=row.id,
+        event_id=row.event_id,
+        event_type=event.type,
+        run_id=row.run_id,
+        workspace=row.workspace,
+        url=row.url,
+        target=row.target,
+        attempts=0,
+        body=event.body,
+        leased_until=row.due_at,
+        profile=row.profile,
+        method="GET" if row.method == "GET" else "POST",
+        first_at=event.created_at,
+        until=row.until,
+    )
 
 
 def delivery_of(row: Row, leased_until: float) -> Delivery:

@@ -66,7 +66,9 @@ class SqlOutbox:
         )
         writes.entries += entry_rows(delivery.run_id, (result.entry,), delivery.id)
         touches = frozenset((f"run {delivery.run_id}", f"delivery {delivery.id}"))
-        await self._engine.settle(Unit(select="", key=(), touches=touches, plan=lambda _rows: Plan(writes, None)))
+        await self._engine.settle(
+            Unit(select="", key=(), touches=touches, plan=lambda _rows: Plan(writes, None), can_wait=True)
+        )
 
     async def note_attempt(self, record: DeliveryRecord, entry: Entry) -> None:
         """Keep what became of an attempt that was made beside the ladder."""

@@ -17,6 +17,8 @@ from service.lifecycle.view import Sign
 from service.store.base import Decide, EventFilter, FileRecord, KeptEvent, KeyRecord, Kind, Listener, Place, RunFilter
 from service.store.engine import Engine, Plan, Unit
 from service.store.groups import Member
+from service.store.outbox import Delivery
+from service.store.prompt import Handover, Nobody, Prompt
 from service.store.queries import STRAY
 from service.store.rows import (
     CallbackRow,
@@ -32,6 +34,7 @@ from service.store.rows import (
     insert,
     key_of,
     key_values,
+    new_delivery,
     run_of,
     update,
 )
@@ -63,14 +66,17 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         engine: The database.
         clock: Tells when events happen.
         sign: Makes the links to stored artifacts that stand in events.
+        owner: What this process is known by among those that share the database.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, *, sign: Sign | None = None) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, sign: Sign | None = None, owner: str | None = None) -> None:
         self._engine = engine
         self._clock = clock
         self._sign = sign
         self._listeners: list[Listener] = []
-        self._owner = new_id("own", clock.now())
+        self._looks: Prompt[Run] = Nobody()
+        self._attempts: Prompt[Delivery] = Nobody()
+        self._owner = owner or new_id("own", clock.now())
 
     # -- life of the store itself
 
@@ -89,6 +95,10 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     def listen(self, listener: Listener) -> None:
         """Call the listener with every committed change of a run."""
         self._listeners.append(listener)
+
+    def hand_over(self, looks: Prompt[Run], attempts: Prompt[Delivery]) -> None:
+        """Hand what commits make due at once to who works on it: looks at runs, and deliveries of their events."""
+        self._looks, self._attempts = looks, attempts
 
     def _announce(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -113,10 +123,10 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def _alive(self) -> int:
         return int((await self._engine.read("replicas_alive", alive_s=_ALIVE_S))[0][0])
 
-    async def leave(self) -> None:
-        """Say that this process works no more, and leave what it had in hand to others at once."""
+    async def leave(self, owner: str | None = None) -> None:
+        """Say that this process, or one that is dead, works no more; what it had in hand is left to others at once."""
         names = ("runs_release_of", "deliveries_release_of", "replicas_forget")
-        await self._engine.count_each(names, now=self._clock.now(), owners=[self._owner])
+        await self._engine.count_each(names, now=self._clock.now(), owners=[owner or self._owner])
 
     async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
         """Take up what dead processes left: settle their submissions, release their leases."""
@@ -250,6 +260,7 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         )
         if started.run is first and not started.over_allowance:
             self._announce(member.change for member in members)
+            self._attempts.ring()
         return started
 
     def _starting(
@@ -281,26 +292,65 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         return await self._settle(run_id, decide, (CallbackRow(run_id, now, body),))
 
     async def _settle(self, run_id: str, decide: Decide, callbacks: tuple[CallbackRow, ...]) -> Change | None:
+        handover, written = Handover(self._looks, self._attempts), Writes()
+
         def plan(rows: Sequence[Row]) -> Plan[Change | None]:
-            writes = Writes()
-            writes.callbacks += callbacks
-            changes = self._decide(rows, decide, writes)
-            return Plan(writes, changes[0] if changes else None)
+            nonlocal written
+            handover.undo()
+            written = Writes()
+            written.callbacks += callbacks
+            changes = self._decide(rows, decide, written, handover)
+            self._lease_deliveries(written, handover)
+            return Plan(written, changes[0] if changes else None)
 
         unit = Unit(select="run_seen", key=(run_id,), touches=frozenset((f"run {run_id}",)), plan=plan)
-        changed = await self._engine.settle(unit)
+        try:
+            changed = await self._engine.settle(unit)
+        except BaseException:
+            handover.undo(is_over=True)
+            raise
         self._announce([changed] if changed else [])
+        handover.begin()
+        if changed is not None and self._is_due(changed.run):
+            self._looks.ring()
+        if written.is_fanned_out or any(row.leased_by is None for row in written.deliveries):
+            self._attempts.ring()
         return changed
 
-    def _decide(self, rows: Sequence[Row], decide: Decide, writes: Writes) -> list[Change]:
+    def _is_due(self, run: Run) -> bool:
+        """Tell whether a running run is to be looked at now; one that is leased is so later."""
+        return run.state == "running" and run.due_at is not None and run.due_at <= self._clock.now()
+
+    def _decide(
+        self, rows: Sequence[Row], decide: Decide, writes: Writes, handover: Handover | None = None
+    ) -> list[Change]:
         changes = []
         for doc, version, due_at in rows:
             change = decide(run_of(doc, due_at))
             if change is not None:
-                writes.updates.append(update(change.run, version, self._owner))
+                leased = handover and self._leased(change, handover)
+                change = leased or change
+                writes.updates.append(update(change.run, version, self._owner, is_leased=leased is not None))
                 writes.tell(change, self._clock.now(), self._sign)
                 changes.append(change)
         return changes
+
+    def _leased(self, change: Change, handover: Handover) -> Change | None:
+        """Return a change that makes a look due at once as one that leases it, if there is room for the look."""
+        if not self._is_due(change.run):
+            return None
+        leased = msgspec.structs.replace(change.run, due_at=self._clock.now() + self._looks.lease_s)
+        return msgspec.structs.replace(change, run=leased) if handover.look(leased) else None
+
+    def _lease_deliveries(self, writes: Writes, handover: Handover) -> None:
+        """Lease the deliveries to runs' own receivers, as far as there is room for them."""
+        events = {row.id: row for row in writes.events}
+        for place, row in enumerate(writes.deliveries):
+            leased = row._replace(
+                due_at=row.due_at + self._attempts.lease_s, leased_by=self._owner, first_at=row.due_at
+            )
+            if handover.attempt(new_delivery(leased, events[row.event_id])):
+                writes.deliveries[place] = leased
 
     async def _decide_all(self, select: str, values: dict[str, Any], decide: Decide) -> list[Change]:
         changes: list[Change] = []
@@ -314,6 +364,8 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         written = await self._engine.sweep(select, values, plan)
         mine = [change for change in changes if change.run.id in written]
         self._announce(mine)
+        if any(change.events for change in mine):
+            self._attempts.ring()
         return mine
 
     # -- sweeps

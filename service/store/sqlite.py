@@ -1,4 +1,4 @@
-"""SQLite as an engine: one file in WAL mode, one writer thread that groups commits, reads on the calling thread.
+"""SQLite as an engine: one file in WAL mode, one connection that writes in groups, another that reads.
 
 One process only: a lock on the data folder keeps a second one out.
 """
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from service.errors import StoreError
-from service.store.engine import Unit
+from service.store.engine import RIDE_S, Unit
 from service.store.queries import load_migrations, load_queries
 from service.store.rows import Insert, Row, Writes
 from service.store.writer import Writer
@@ -62,9 +62,10 @@ class SqliteEngine:
             connection.execute("PRAGMA journal_mode = WAL")
             # Only the writer checkpoints: SQLite before 3.51.3 can lose pages when another connection does.
             if self._checkpoints:
-                connection.execute("PRAGMA wal_autocheckpoint = 1000")
+                connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             migrate(connection)
+            connection.execute("PRAGMA busy_timeout = 0")  # the writer says when it can wait
         except sqlite3.Error as exc:
             raise StoreError(f"the database {self._path} cannot be used: {exc}") from exc
         return connection
@@ -84,12 +85,14 @@ class SqliteEngine:
 
     async def count(self, name: str, /, **values: Any) -> int:
         """Run a statement that writes and return how many rows it wrote."""
-        return await self._writer.do(lambda c: c.execute(self._sql[name], _bound(values)).rowcount)
+        return await self._writer.do(lambda c: c.execute(self._sql[name], _bound(values)).rowcount, is_long=True)
 
     async def count_each(self, names: Sequence[str], /, **values: Any) -> list[int]:
         """Run statements in one transaction and return how many rows each wrote."""
         bound = _bound(values)
-        return await self._writer.do(lambda c: [c.execute(self._sql[name], bound).rowcount for name in names])
+        return await self._writer.do(
+            lambda c: [c.execute(self._sql[name], bound).rowcount for name in names], is_long=True
+        )
 
     async def settle(self, unit: Unit[T]) -> T:
         """Carry out a unit."""
@@ -101,7 +104,7 @@ class SqliteEngine:
             self._apply(connection, plan.writes)
             return plan.result
 
-        return await self._writer.do(work)
+        return await self._writer.do(work, can_wait_s=RIDE_S if unit.can_wait else 0.0)
 
     async def sweep(self, select: str, values: dict[str, Any], plan: Callable[[Sequence[Row]], Writes]) -> set[str]:
         """Decide on many rows at once."""
@@ -127,13 +130,17 @@ class SqliteEngine:
             self._insert(connection, new)
         for group in writes.new_groups:
             connection.execute(sql["group_insert"], group._asdict())
-        connection.executemany(sql["event_insert"], writes.events)
-        connection.executemany(sql["delivery_insert"], writes.deliveries)
-        connection.executemany(sql["fan_out"], writes.fans)
-        connection.executemany(sql["delivery_update"], writes.finishes)
-        connection.executemany(sql["entries_insert"], writes.entries)
-        connection.executemany(sql["callback_insert"], writes.callbacks)
-        connection.executemany(sql["news_insert"], writes.news)
+        self._add(connection, "event_insert", writes.events)
+        self._add(connection, "delivery_insert", writes.deliveries)
+        writes.is_fanned_out = self._add(connection, "fan_out", writes.fans) > 0
+        self._add(connection, "delivery_update", writes.finishes)
+        self._add(connection, "entries_insert", writes.entries)
+        self._add(connection, "callback_insert", writes.callbacks)
+        self._add(connection, "news_insert", writes.news)
+
+    def _add(self, connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> int:
+        """Run a statement for each row; returns how many rows of the database that has written."""
+        return connection.executemany(self._sql[statement], rows).rowcount if rows else 0
 
     def _insert(self, connection: sqlite3.Connection, new: Insert) -> None:
         sql, values = self._sql, new._asdict()

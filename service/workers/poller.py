@@ -11,9 +11,6 @@ from service.workers.conductor import Conductor
 from service.workers.desk import Desk
 from service.workers.lanes import LaneWorker
 
-_LEASE_S = 60.0
-
-
 _MISSED_LOOKS = 2
 
 
@@ -22,25 +19,46 @@ def _is_missing(asked: Asked) -> bool:
 
 
 class Poller(LaneWorker):
-    """Looks at running tasks, and at flows."""
+    """Looks at running tasks and flows: those that are due, and those that a commit hands over (`store/prompt`)."""
 
     name = "poll"
     state = "running"
+    lease_s = 60.0
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._conductor = Conductor(desk)
 
+    def reserve(self, item: Run) -> bool:
+        """Keep a place for a look, unless there is none; tasks that are asked about together wait for each other."""
+        node, budget = self._desk.node(item), self._desk.budgets.of(item.lane)
+        if node is None or node.plan.many is not None or not budget.free_queries():
+            return False
+        budget.begin(query=True)
+        return True
+
+    def release(self, item: Run) -> None:
+        """Give the place back."""
+        self._desk.budgets.of(item.lane).end(query=True)
+
+    def begin(self, item: Run) -> None:
+        """Look at a run for which a place was kept."""
+        self._desk.crew.start(self._work_within_budget([item]))
+
+    def ring(self) -> None:
+        """Ask for a pass."""
+        self._desk.ring(self.name)
+
     async def _claim(self, lane: str, limit: int) -> list[Run]:
         """Claim what is due; where one question asks about many, what is due within an interval is taken along."""
         desk, now = self._desk, self._desk.clock.now()
-        runs = await desk.store.claim(self.state, lane, now, limit, lease_s=_LEASE_S)
+        runs = await desk.store.claim(self.state, lane, now, limit, lease_s=self.lease_s)
         batch = desk.batches.get(lane.rpartition(":")[2])
         if batch is None or not any(run.node in batch.nodes for run in runs):
             return runs
         room = limit * batch.at_most - len(runs)
         more = await desk.store.claim(
-            self.state, lane, now, room, lease_s=_LEASE_S, ahead_s=batch.ahead_s, nodes=batch.nodes
+            self.state, lane, now, room, lease_s=self.lease_s, ahead_s=batch.ahead_s, nodes=batch.nodes
         )
         return runs + more
 

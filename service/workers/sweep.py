@@ -88,10 +88,12 @@ class Crew:
             self._log.error("work.failed", exc_info=exc)
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait for what is under way, and cancel what is not done in time."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+        """Wait for what is under way and what that begins, and cancel what is not done in time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while self._tasks and (left_s := until - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_s)
+        late = tuple(self._tasks)
         for task in late:
             task.cancel()
         if late:

@@ -29,6 +29,13 @@ class Switchboard:
             self._wake(run_id)
         return False
 
+    def hear(self, rested: Sequence[str], workspaces: Sequence[str]) -> None:
+        """Wake who waits for what another process of this machine has committed."""
+        for ident in rested:
+            self._wake(ident)
+        for workspace in workspaces:
+            self._call(workspace)
+
     def _wake(self, run_id: str) -> None:
         for wake in tuple(self._waiters.get(run_id, ())):
             wake()
@@ -49,14 +56,10 @@ class Switchboard:
     def notify(self, change: Change) -> None:
         """Pass on a committed change."""
         run = change.run
-        if change.events:
-            self.ring("deliver")
         if run.is_final and run.group is not None:
             self.ring("groups")
         if run.state == "queued":
             self.ring("submit")
-        elif run.hinted and run.state == "running":
-            self.ring("poll")
         elif run.state == "submit_unknown":
             self.ring("reconcile")
         if run.rests:

@@ -166,6 +166,26 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
     assert len(deliveries) == 1
 
 
+async def test_a_process_known_to_be_dead_is_not_waited_for(database: Path | Secret, clock: ManualClock) -> None:
+    """Whoever takes its place and says whom it replaces has at once what that one had in hand."""
+    before, after = store_of(database, clock, owner="own_1"), store_of(database, clock, owner="own_2")
+    await before.open()
+    await before.enroll()
+    run = await put(before, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))
+    await before.change(run.id, lambda r: rules.submission_begun(r, 100.0))
+    assert len(await before.claim_deliveries(100.0, {"": 10}, lease_s=3600)) == 1
+    await after.open()
+
+    await after.leave("own_1")
+    is_alone = await after.enroll()
+    settled = await after.take_over(101.0, lambda r: rules.interrupted(r, 101.0), is_alone=False)
+    deliveries = await after.claim_deliveries(101.0, {"": 10}, lease_s=60)
+    for store in (before, after):
+        await store.close()
+
+    assert (is_alone, settled, len(deliveries)) == (True, 1, 1)
+
+
 async def test_news_of_another_process_leave_a_submission_whose_it_is(pair: tuple[SqlStore, SqlStore]) -> None:
     """A callback taken in by one process does not hide that the one that submits is dead."""
     store, other = pair

@@ -26,6 +26,11 @@ class Replica:
         self._server = server
         self.client = httpx.AsyncClient(base_url=url, headers={"X-API-Key": API_KEY}, timeout=40)
 
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._server.pid
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._server.send_signal(number)

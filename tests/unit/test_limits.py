@@ -78,3 +78,13 @@ def test_one_owner_of_an_ipv6_network_is_one_client() -> None:
     assert len(set(names)) == 4
     assert client_of({"client": ("::ffff:127.0.0.1", 1)}) == client_of({"client": ("127.0.0.1", 1)})
     assert client_of({"client": None}) == "unknown"
+
+
+def test_workers_let_no_more_through_than_one_process() -> None:
+    """The parts of several are those of one together; the other numbers are of a request and stay."""
+    whole = InboundLimits()
+    part = whole.shared_by(4)
+
+    assert (4 * part.failures.burst, 4 * part.failures.per_s) == (whole.failures.burst, whole.failures.per_s)
+    assert (4 * part.callbacks.burst, 4 * part.callbacks.per_s) == (whole.callbacks.burst, whole.callbacks.per_s)
+    assert (part.head_s, part.body_s, part.good_key_s) == (whole.head_s, whole.body_s, whole.good_key_s)

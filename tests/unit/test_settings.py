@@ -26,6 +26,7 @@ def test_an_empty_environment_is_enough() -> None:
     [
         ("HALLEY_PORT", "many"),
         ("HALLEY_PORT", "70000"),
+        ("HALLEY_WORKERS", "0"),
         ("HALLEY_LOG", "loud"),
         ("HALLEY_PUBLIC_URL", "halley.example.com"),
         ("HALLEY_UPSTREAM_URL", "ftp://example.com"),

@@ -122,11 +122,13 @@ told AS (
     WHERE run_id IN (SELECT id FROM done)
 ),
 sent AS (
-    INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until)
-    SELECT id, event_id, run_id, workspace, url, target, 'pending', due_at, profile, method, until
+    INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until,
+                            leased_by, first_at)
+    SELECT id, event_id, run_id, workspace, url, target, 'pending', due_at, profile, method, until, leased_by, first_at
     FROM unnest(:d_id::text[], :d_event_id::text[], :d_run_id::text[], :d_workspace::text[], :d_url::text[],
-                :d_target::text[], :d_due_at::float8[], :d_profile::text[], :d_method::text[], :d_until::float8[])
-         AS d(id, event_id, run_id, workspace, url, target, due_at, profile, method, until)
+                :d_target::text[], :d_due_at::float8[], :d_profile::text[], :d_method::text[], :d_until::float8[],
+                :d_leased_by::text[], :d_first_at::float8[])
+         AS d(id, event_id, run_id, workspace, url, target, due_at, profile, method, until, leased_by, first_at)
     WHERE run_id IN (SELECT id FROM done)
 ),
 fanned AS (
@@ -146,6 +148,7 @@ fanned AS (
       AND (p.reference_prefix IS NULL OR starts_with(x.reference, p.reference_prefix))
       AND (p.group_key IS NULL OR p.group_key = x.group_id)
     ON CONFLICT DO NOTHING
+    RETURNING event_id
 ),
 finished AS (
     UPDATE deliveries AS d SET state = f.state, attempts = f.attempts, due_at = f.due_at, outcome = f.outcome,
@@ -177,7 +180,8 @@ kept AS (
     WHERE run_id IN (SELECT id FROM done)
       AND (SELECT count(*) FROM callbacks AS earlier WHERE earlier.run_id = c.run_id) < 100
 )
-SELECT id FROM done;
+-- Besides what was written: the events that endpoints want.
+SELECT id FROM done UNION ALL SELECT event_id FROM fanned;
 
 -- name: committed
 -- Which changes of a batch stand in the database, when the answer to their commit was lost.

@@ -155,8 +155,9 @@ INSERT INTO callbacks (run_id, received_at, body) SELECT ?1, ?2, ?3
 WHERE (SELECT count(*) FROM callbacks WHERE run_id = ?1) < 100;
 
 -- name: delivery_insert
-INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until)
-VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?);
+INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until, leased_by,
+                        first_at)
+VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?);
 
 -- name: fan_out
 -- A delivery for each endpoint that wants an event; the time in its id is the event's.
