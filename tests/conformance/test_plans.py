@@ -190,7 +190,7 @@ def hot(scene: Scene, engine: str) -> dict[str, Values]:
 
 def changed(scene: Scene) -> Writes:
     """Return all that a batch may write: a new run, the end of another, an attempt, a callback, a group."""
-    run = scene.running
+    run = msgspec.structs.replace(scene.running, webhook=Webhook(url="https://x", events=("run.canceled",)))
     writes = Writes()
     fresh = msgspec.structs.replace(run, id=new_id("run", NOW), callback_token="fresh", state="queued")
     key = Idempotency(scope="s", key="fresh", fingerprint="f")
@@ -231,7 +231,7 @@ def sqlite_alone(scene: Scene) -> dict[str, Values]:
         "endpoint_update": writes.endpoints[0]._asdict(),
         "group_update": writes.groups[0]._asdict(),
         "event_insert": writes.events[0],
-        "delivery_insert": ("dlv_x", "evt_x", run.id, "w", "https://x", "", NOW, "standard", "POST", NOW),
+        "delivery_insert": writes.deliveries[0],
         "fan_out": FanRow("evt_x", run.id, "w", "run.failed", run.node, None, None, NOW),
         "delivery_update": writes.finishes[0],
         "entries_insert": entry_rows(run.id, (Entry(at=NOW, kind="state", detail={}),))[0],
