@@ -236,16 +236,18 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def _start(
         self, members: Sequence[Member], group: Group | None, key: Idempotency | None, allowance: Allowance | None
     ) -> Started:
-        now, first = self._clock.now(), members[0].change.run
+        now, first, written = self._clock.now(), members[0].change.run, Writes()
 
         def plan(rows: Sequence[Row]) -> Plan[Started]:
+            nonlocal written
             for fingerprint, doc, due_at, started_today in rows:
                 if key is not None and doc is not None:
                     is_same = fingerprint == key.fingerprint
                     return Plan(Writes(), Started(run=run_of(doc, due_at), replayed=is_same, key_reused=not is_same))
                 if allowance is not None and (started_today or 0) + len(members) > allowance.runs_per_day:
                     return Plan(Writes(), Started(run=first, over_allowance=True))
-            return Plan(self._starting(members, group, key, allowance, now), Started(run=first))
+            written = self._starting(members, group, key, allowance, now)
+            return Plan(written, Started(run=first))
 
         touches = {f"run {first.id}"}
         touches |= {f"key {key.scope} {key.key}"} if key else set()
@@ -260,7 +262,7 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         )
         if started.run is first and not started.over_allowance:
             self._announce(member.change for member in members)
-            self._attempts.ring()
+            self._ring_attempts(written)
         return started
 
     def _starting(
@@ -313,9 +315,13 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         handover.begin()
         if changed is not None and self._is_due(changed.run):
             self._looks.ring()
+        self._ring_attempts(written)
+        return changed
+
+    def _ring_attempts(self, written: Writes) -> None:
+        """Have deliveries looked for that were written and not handed over."""
         if written.is_fanned_out or any(row.leased_by is None for row in written.deliveries):
             self._attempts.ring()
-        return changed
 
     def _is_due(self, run: Run) -> bool:
         """Tell whether a running run is to be looked at now; one that is leased is so later."""
