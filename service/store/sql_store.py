@@ -3,6 +3,7 @@
 Every change is read, decided and written as one unit, so a decision is never applied to a run that it has not seen.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
+_WINDOW = 5000  # events that one look passes by
 _OFTEN = frozenset({"run.queued", "run.running", "run.progressed", "run.succeeded"})
 _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
 # What belongs to what is forgotten: the table, and what begins the names of its statements. Deliveries lead to lines of
@@ -167,8 +169,23 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
 
     async def events_before(self, wanted: EventFilter, before: Place | None, limit: int) -> list[KeptEvent]:
         """List events that stand before a place, newest first; without a place the newest."""
-        rows = await self._engine.read(_before(wanted), **event_values(wanted, before or _AFTER_ALL, limit))
-        return [event_of(row) for row in rows]
+        place: Place | None = before or _AFTER_ALL
+        is_walk = wanted.run is None and (wanted.node is not None or wanted.reference is not None)
+        found: list[KeptEvent] = []
+        while place is not None and len(found) < limit:
+            floor = await self._floor(wanted, place) if is_walk else None
+            values = event_values(wanted, place, limit - len(found))
+            rows = await self._engine.read(_before(wanted), floor=floor or 0, **values)
+            found += [event_of(row) for row in rows]
+            place = None if floor is None else Place(floor, "")
+        return found
+
+    async def _floor(self, wanted: EventFilter, place: Place) -> int | None:
+        """Return how far down to look at once for what may be far: others want their turn. None is all the way."""
+        values = {"workspace": wanted.workspace, "place": place.number, "id": place.event_id, "window": _WINDOW}
+        rows = await self._engine.read("events_floor", **values)
+        await asyncio.sleep(0)
+        return int(rows[0][0]) if rows else None
 
     async def events_after(self, wanted: EventFilter, after: Place, limit: int) -> list[KeptEvent]:
         """List events that stand after a place, oldest first."""

@@ -125,7 +125,8 @@ def values_of(scene: Scene) -> dict[str, Any]:
         "foreign_before": NOW, "limit": 50, "lease_until": NOW + 60, "alive_s": 15.0,
         "targets": [scene.endpoint.id, ""], "rooms": [8, 8], "most": 8,
         "endpoint": None, "event": None, "key": scene.group.key, "keys": [scene.group.key],
-        "scope": "s", "types": ["run.failed"], "place": 2**62, "at_us": 0, "kinds": ["live p.n"],
+        "scope": "s", "types": ["run.failed"], "place": 2**62, "at_us": 0, "floor": 0, "window": 5000,
+        "kinds": ["live p.n"],
         "kind": "live p.n", "version": 1, "learned_at": NOW, "doc": "{}", "after": "", "url_hash": None, "hash": "h",
         "identity": "none", "key_id": "k", "day": "2026-11-30",
     }  # fmt: skip
@@ -169,6 +170,7 @@ def hot(scene: Scene, engine: str) -> dict[str, Values]:
         "events_later": {"id": first_id("evt", 0)},
         "events_before": {"types": list(get_args(EventType))},
         "events_after": {"types": list(get_args(EventType)), "place": 0, "id": ""},
+        "events_floor": {"window": 500},
         "events_before_of_run": {"run": run.id},
         "events_after_of_run": {"run": run.id, "place": 0, "id": ""},
         "endpoints_get": {"ids": [endpoint.id]},

@@ -368,6 +368,26 @@ async def test_pages_of_events_neither_skip_nor_repeat_while_others_come(store: 
     assert [decoded(event)["data"]["id"][-1] for event in present] == list("01234567")
 
 
+@pytest.mark.parametrize("window", [0, 1, 3])
+async def test_rare_events_are_found_however_far_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """What is looked for in many short looks is found whole, in order, page by page."""
+    monkeypatch.setattr("service.store.sql_store._WINDOW", window)
+    for number in range(9):
+        await put(store, numbered(number, reference="rare" if number in (0, 1, 5) else "usual"))
+        await store.change(numbered(number).id, lambda run: rules.canceled(run, 110.0))
+
+    found = await store.events_before(wanting(reference="rare"), None, 10)
+    first = await store.events_before(wanting(reference="rare"), None, 4)
+    rest = await store.events_before(wanting(reference="rare"), first[-1].place, 4)
+    seldom = await store.events_before(wanting(reference="rare", types=("run.canceled",)), None, 10)
+
+    assert [decoded(event)["data"]["id"][-1] for event in found] == list("551100")
+    assert first + rest == found
+    assert seldom == found[::2]
+
+
 async def test_events_are_filtered(store: Store) -> None:
     """By type, pattern of nodes, reference, run and workspace; what stands for itself in SQL is no pattern."""
     await put(store, numbered(1, node="text.chat", reference="r"))

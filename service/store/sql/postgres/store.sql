@@ -456,11 +456,17 @@ SELECT type, body FROM events WHERE id = :id AND workspace = :workspace;
 -- name: events_get
 SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
 
+-- name: events_floor
+-- How far down so many events reach.
+SELECT xid::text::bigint AS place FROM events
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+ORDER BY events.xid DESC, id DESC LIMIT 1 OFFSET :window;
+
 -- name: events_before
 -- Events are read in the order of their transactions, and only those below the oldest that is still at work: what
 -- becomes visible later stands after them, however long its commit took. See docs/decisions/0011-the-order-of-events.md.
 SELECT xid::text::bigint AS place, id, type, body FROM events
-WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id) AND xid >= :floor::bigint::text::xid8
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
   AND ((:node::text IS NULL AND :reference::text IS NULL)
@@ -471,7 +477,7 @@ ORDER BY xid DESC, id DESC LIMIT :limit;
 
 -- name: events_before_of_seldom
 SELECT xid::text::bigint AS place, id, type, body FROM events
-WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id) AND xid >= :floor::bigint::text::xid8
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
   AND type NOT IN ('run.queued', 'run.running', 'run.progressed', 'run.succeeded')

@@ -299,9 +299,14 @@ SELECT type, body FROM events WHERE id = :id AND workspace = :workspace;
 -- name: events_get
 SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: events_floor
+-- How far down so many events reach.
+SELECT position FROM events WHERE workspace = :workspace AND (position, id) < (:place, :id)
+ORDER BY position DESC, id DESC LIMIT 1 OFFSET :window;
+
 -- name: events_before
 SELECT position, id, type, body FROM events
-WHERE workspace = :workspace AND (position, id) < (:place, :id)
+WHERE workspace = :workspace AND (position, id) < (:place, :id) AND position >= :floor
   AND type IN (SELECT value FROM json_each(:types))
   AND ((:node IS NULL AND :reference IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
@@ -311,7 +316,7 @@ ORDER BY position DESC, id DESC LIMIT :limit;
 
 -- name: events_before_of_seldom
 SELECT position, id, type, body FROM events
-WHERE workspace = :workspace AND (position, id) < (:place, :id)
+WHERE workspace = :workspace AND (position, id) < (:place, :id) AND position >= :floor
   AND type IN (SELECT value FROM json_each(:types))
   AND type NOT IN ('run.queued', 'run.running', 'run.progressed', 'run.succeeded')
   AND ((:node IS NULL AND :reference IS NULL)
