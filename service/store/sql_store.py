@@ -47,6 +47,7 @@ from service.store.starts import Allowance, Idempotency, Started
 
 _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
+_RELEASE_BATCH = 20_000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
 _WINDOW = 5000  # events that one look passes by
@@ -134,7 +135,9 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         """Take up what dead processes left: settle their submissions, release their leases."""
         dead = [row[0] for row in await self._engine.read("replicas_dead", alive_s=_ALIVE_S)]
         if is_alone:
-            await self._engine.count_each(("runs_release", "deliveries_release"), now=now, owner=self._owner)
+            while await self._engine.count("runs_release", now=now, limit=_RELEASE_BATCH) == _RELEASE_BATCH:
+                pass  # however many are open, no statement lasts too long for the database
+            await self._engine.count("deliveries_release", now=now)
         elif dead:
             await self._engine.count_each(("runs_release_of", "deliveries_release_of"), now=now, owners=dead)
         values = {"now": now, "alive_s": _ALIVE_S, "limit": _TAKE_OVER_BATCH}

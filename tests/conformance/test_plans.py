@@ -45,7 +45,7 @@ MOST = {"sqlite": 100, "postgres": 300}
 
 OPEN = {
     "runs_counts": "a scrape of /metrics counts what is open, from an index alone",
-    "runs_release": "once, when a process begins to work alone: all that is running is looked at again",
+    "runs_release": "when a process begins to work alone, in parts: all that is running is looked at again",
     "runs_release_of": "once for each process that stops or dies: looks for what it had in hand",
     "deliveries_release": "once, when a process begins to work alone",
     "deliveries_release_of": "once for each process that stops or dies",

@@ -166,6 +166,24 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
     assert len(deliveries) == 1
 
 
+async def test_however_many_runs_are_open_all_are_looked_at_after_a_start(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running runs become due in parts, those that are leased and those that were to be looked at later."""
+    monkeypatch.setattr("service.store.sql_store._RELEASE_BATCH", 2)
+    following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+    outcome = rules.Accepted(reading=rules.Reading(task_id="t", state="queued"), path="/p")
+    for number in range(5):
+        run = await put(store, numbered(number))
+        await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
+        await store.change(run.id, lambda r: rules.submission_ended(r, outcome, 100.0, following, attempt=1))
+    assert len(await store.claim("running", "p", 200.0, 2, lease_s=600)) == 2
+
+    await store.take_over(105.0, lambda _: None, is_alone=True)
+
+    assert len(await store.claim("running", "p", 105.0, 10, lease_s=60)) == 5
+
+
 async def test_a_process_known_to_be_dead_is_not_waited_for(database: Path | Secret, clock: ManualClock) -> None:
     """Whoever takes its place and says whom it replaces has at once what that one had in hand."""
     before, after = store_of(database, clock, owner="own_1"), store_of(database, clock, owner="own_2")

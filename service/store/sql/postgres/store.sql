@@ -315,9 +315,14 @@ SELECT state, count(*) FROM runs WHERE state IN ('queued', 'submitting', 'runnin
 
 -- name: runs_release
 -- Running tasks are looked at again soon, those that wait for input too: a callback may have come, or the node that
--- goes on with them may have been called, while nobody was there to take note of it.
+-- goes on with them may have been called, while nobody was there to take note of it. So many at a time, since a
+-- statement must not last.
 UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
-WHERE state = 'running' OR (due_at IS NOT NULL AND leased_by IS NOT NULL);
+WHERE id = ANY(ARRAY(
+    SELECT id FROM runs
+    WHERE (state = 'running' AND (due_at IS NULL OR due_at > :now OR leased_by IS NOT NULL))
+       OR (due_at IS NOT NULL AND leased_by IS NOT NULL)
+    LIMIT :limit));
 
 -- name: runs_release_of
 UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
