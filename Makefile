@@ -40,7 +40,7 @@ $(FOREIGN)/node_modules/.done: $(FOREIGN)/package-lock.json | .venv/dev  ## What
 crash: .venv/dev  ## Kill Halley again and again and check its promises (ARGS="--kills 1000 --seed 7").
 	$(BIN)/python -m tests.crash $(ARGS)
 
-bench: .venv/dev postgres  ## Measure what things cost here, beside the floors (ARGS="store scale"; all by default).
+bench: .venv/dev postgres  ## Measure what things cost here, beside floors and budgets, in one table (ARGS="runs store" for parts).
 	$(BIN)/python -m bench $(ARGS)
 
 check: .venv/dev  ## Style, types, floors, definitions, generated files.

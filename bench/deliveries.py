@@ -7,18 +7,19 @@ import asyncio
 import contextlib
 import json
 import random
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import uvloop
-from msgspec import Struct
 
-from bench.parts.table import figure, print_table
+from bench.parts.ground import Ground
+from bench.parts.latencies import Figures, figures
+from bench.parts.meters import own_peak_mb
+from bench.parts.processes import answering, running
+from bench.parts.table import Budget, Line, figure, print_table
 from service.clock import SystemClock
 from service.delivery.courier import Courier
 from service.delivery.dispatcher import Dispatcher
@@ -44,26 +45,6 @@ _BACKLOG = 10_000
 _FLOOD = 3000
 _PATIENCE_S = 120.0
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of this benchmark alone
-
-
-class Figures(Struct, frozen=True, kw_only=True):
-    """Latencies from the commit of an event to its arrival, in milliseconds."""
-
-    count: int
-    p50_ms: float
-    p95_ms: float
-    worst_ms: float
-
-
-def figures(latencies_s: Sequence[float]) -> Figures:
-    """Sum latencies up."""
-    ms = sorted(1000 * each for each in latencies_s)
-    return Figures(
-        count=len(ms),
-        p50_ms=statistics.median(ms),
-        p95_ms=ms[int(0.95 * (len(ms) - 1))],
-        worst_ms=ms[-1],
-    )
 
 
 class Stage:
@@ -175,33 +156,19 @@ class Stage:
 async def stage() -> AsyncIterator[Stage]:
     """Run an empty outbox and its receivers."""
     port = free_port()
-    receivers = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.parts.receivers", str(port))
-    try:
-        await listening(port)
-        with tempfile.TemporaryDirectory() as folder:
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="halley-bench-") as folder:
+        async with running("-m", "bench.parts.receivers", str(port)):
+            await answering(f"{url}/count?path=/")
             store = store_of(Path(folder) / "halley.db", SystemClock())
             sender = Sender(EgressGuard(parse_networks("127.0.0.0/8")))
             await store.open()
             await sender.start()
-            built = Stage(store, sender, f"http://127.0.0.1:{port}")
+            built = Stage(store, sender, url)
             yield built
             await built.close()
             await sender.close()
             await store.close()
-    finally:
-        receivers.kill()
-        await receivers.wait()
-
-
-async def listening(port: int) -> None:
-    """Return once somebody listens at a port."""
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)
 
 
 async def isolation(*, is_hung: bool) -> Figures:
@@ -245,7 +212,7 @@ async def backlog(receivers: int) -> tuple[float, float]:
         on.sweep.ring()
         await on.until("/ok", _BACKLOG)
         last = max(at for events in (await on.arrivals()).values() for at in events.values())
-        return _BACKLOG / (last - begun), _peak_mb()
+        return _BACKLOG / (last - begun), own_peak_mb()
 
 
 async def catch_up() -> tuple[int, float]:
@@ -261,11 +228,27 @@ async def catch_up() -> tuple[int, float]:
         return count, time.time() - begun
 
 
-def _peak_mb() -> float:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+async def lines(ground: Ground) -> list[Line]:
+    """Drain a backlog, and let one of 100 receivers hang."""
+    (per_s, _), plain, hung = await backlog(100), await isolation(is_hung=False), await isolation(is_hung=True)
+    return [
+        Line(
+            what=f"deliveries, {_BACKLOG:,} overdue to 100 receivers",
+            unit="/s",
+            measured=per_s,
+            floor=1000 / ground.floors.sum_ms("sqlite", answers=0, requests=1, rows=1),
+            floor_is="a core that does a request and a row for each",
+            budget=Budget(limit=500, is_least=True),
+        ),
+        Line(
+            what="event committed to received, one of 100 hangs, p95",
+            unit="ms",
+            measured=hung.p95_ms,
+            floor=plain.p95_ms,
+            floor_is="none hangs",
+            budget=Budget(floors=1.1),
+        ),
+    ]
 
 
 async def _measure() -> None:

@@ -15,7 +15,8 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from bench.parts.table import figure, print_table
+from bench.parts.ground import Ground
+from bench.parts.table import Budget, Line, figure, print_table
 from service.definitions.catalog import CompiledPace
 from service.lifecycle.durations import Sketch, Span
 from service.lifecycle.pace import next_look_s, planned_look_s
@@ -160,13 +161,43 @@ def since_shift(before: Draw, after: Draw, seed: int, runs: int) -> list[Followe
     return learn(lambda _: next(turn)(chance), 300 + runs, seed)[300:]
 
 
+async def lines(_: Ground) -> list[Line]:
+    """Follow tasks of the usual distribution."""
+    name, draw = next(iter(DRAWS.items()))
+    ours, best, peer = _compared(draw)
+    return [
+        Line(what=f"polled alone, {name}: looks", unit="polls/run", measured=ours.looks),
+        Line(
+            what=f"polled alone, {name}: lag beside the best",
+            unit="s",
+            measured=ours.lag_s,
+            floor=best.lag_s,
+            floor_is="the best plan for so many looks",
+        ),
+        Line(
+            what=f"polled alone, {name}: lag beside the usual",
+            unit="s",
+            measured=ours.lag_s,
+            floor=peer.lag_s,
+            floor_is="a peer, no floor: a fixed interval",
+            budget=Budget(floors=0.6),
+        ),
+    ]
+
+
+def _compared(draw: Draw) -> tuple[Outcome, Outcome, Outcome]:
+    """Return what was learned brings, the best that can be, and the fixed interval; for as many looks."""
+    ours = mean([each for seed in range(3) for each in learn(draw, 1000, seed)[300:]])
+    return ours, optimum(draw, ours.looks), fixed(draw, ours.looks)
+
+
 def main() -> None:
     """Print lag and looks for several distributions, and what happens when durations change."""
     rows = []
     for name, draw in DRAWS.items():
-        ours = mean([each for seed in range(3) for each in learn(draw, 1000, seed)[300:]])
-        best, peer = optimum(draw, ours.looks).lag_s, fixed(draw, ours.looks).lag_s
-        figures = (ours.looks, ours.lag_s, best, peer, ours.lag_s / best, ours.lag_s / peer)
+        ours, best, peer = _compared(draw)
+        lags = (ours.lag_s, best.lag_s, peer.lag_s)
+        figures = (ours.looks, *lags, ours.lag_s / best.lag_s, ours.lag_s / peer.lag_s)
         rows.append((name, *(figure(value, 2) for value in figures)))
     print_table(("durations", "looks", "lag s", "optimum s", "fixed s", "x optimum", "x fixed"), rows)
     rows = []

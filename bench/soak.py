@@ -34,6 +34,7 @@ _CONNECTIONS = 100  # more would be kept open after each jam, and counted as mem
 _LISTEN_S = (5.0, 20.0)
 _ENDPOINTS = 5  # that come and go, beside the one that stays
 _FLAT_MB = 2.0  # in ten minutes
+_TELLING_MIN = 15.0  # before that, connections and caches still come to be
 _COLUMNS = ("min", "runs", "RSS MB", "fds", "threads", "DB MB", "refused")
 
 
@@ -233,6 +234,7 @@ def main() -> None:
     print("  ".join(head.rjust(8) for head in _COLUMNS), flush=True)
     samples = uvloop.run(soak(given.minutes, given.per_s))
     grown = growth_mb(samples)
-    verdict = "flat" if grown <= _FLAT_MB else "growing"
-    print(f"Memory is {verdict}: {grown:+.1f} MB in 10 minutes over the last two thirds (flat: {_FLAT_MB} at most).")
+    verdict = "is flat" if grown <= _FLAT_MB else "grows"
+    verdict = "has had too little time" if given.minutes < _TELLING_MIN else verdict
+    print(f"Memory {verdict}: {grown:+.1f} MB in 10 minutes over the last two thirds (flat: {_FLAT_MB} at most).")
     print(flush=True)

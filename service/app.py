@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp.abc import AbstractResolver
 from litestar import Litestar
+from litestar.plugins import PluginProtocol
 from msgspec import Struct
 from yarl import URL
 
@@ -48,8 +49,7 @@ from service.sealing import Sealer
 from service.secret_key import SecretKeys, agreed, load_secret_keys, written
 from service.settings import Secret, Settings
 from service.store.base import Store
-from service.store.opening import store_of
-from service.store.postgres import shared_secret
+from service.store.opening import shared_secret, store_of
 from service.upstream.client import UpstreamClient
 from service.upstream.key_check import KeyWatch, checking_node
 from service.upstream.transport import Transport
@@ -187,7 +187,7 @@ def create_app(
         announce_key=announce_key,
         is_stopping=is_stopping or (lambda: False),
     )
-    return Litestar(
+    return _Application(
         route_handlers=surface.ROUTES,
         dependencies=surface.DEPENDENCIES,
         exception_handlers=surface.EXCEPTION_HANDLERS,
@@ -198,6 +198,14 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+
+
+class _Application(Litestar):
+    """The framework without plugins for what happens to be installed: brokers bring pydantic, and nobody uses it."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return plugins
 
 
 class Archive(Struct, frozen=True, kw_only=True):
@@ -421,8 +429,8 @@ class House:
             keep_alive_s=self._tuning.keep_alive_s,
             stream_cap_s=self._tuning.stream_cap_s,
             relay_limits=self._tuning.relay_limits,
-            openapi=build_document(self._catalog),
-            asyncapi=build_asyncapi(self._catalog),
+            openapi=functools.cache(functools.partial(build_document, self._catalog)),
+            asyncapi=functools.cache(functools.partial(build_asyncapi, self._catalog)),
             is_ready=lambda: self._is_ready and not self._is_stopping(),
         )
 

@@ -232,14 +232,14 @@ async def obey(order: Order) -> None:
     """Carry out an order."""
     database = Secret(order.database) if "://" in order.database else Path(order.database)
     commits = 0
-    commit = writer._commit  # noqa: SLF001 - nobody else can count the commits of a file
+    begun = writer._begun  # noqa: SLF001 - nobody else can count the commits of a file
 
     def counted(*words: Any) -> Any:
         nonlocal commits
         commits += 1
-        return commit(*words)
+        return begun(*words)
 
-    with mock.patch("service.store.writer._commit", counted):
+    with mock.patch("service.store.writer._begun", counted):
         store = store_of(database, SystemClock())
         await store.open()
         leader = Leader(store, order)

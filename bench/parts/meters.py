@@ -1,5 +1,6 @@
 """What a stretch of work has cost: processor time by /proc, bytes by PostgreSQL's log, rows and sizes of tables."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import asyncpg
 from msgspec import Struct
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_USER, _SYSTEM, _OF_CHILDREN = 11, 12, 13  # fields of /proc/PID/stat behind the name; the children's two follow
+_USER, _BEHIND_CHILDREN = 11, 15  # fields of /proc/PID/stat behind the name: user, system, and both of ended children
 TABLES = ("runs", "run_inputs", "events", "deliveries", "timeline", "callbacks", "idempotency_keys")
 
 
@@ -67,7 +68,7 @@ class ServerMeter:
             self._database,
         )
         return Spent(
-            cpu_s=_family_cpu_s(_parent(row["pid"])),
+            cpu_s=family_cpu_s(_parent(row["pid"])),
             wal_bytes=int(row["wal"]),
             page_images=row["images"],
             transactions=row["transactions"],
@@ -105,6 +106,27 @@ def own_cpu_s() -> float:
     return time.process_time()
 
 
+def family_cpu_s(pid: int) -> float:
+    """Return the processor time of a process and all that it began, those that have ended too."""
+    ticks = sum(int(field) for each in _family(pid) for field in _stat(each)[_USER:_BEHIND_CHILDREN])
+    return ticks * _TICK_S
+
+
+def family_memory_mb(pid: int) -> float:
+    """Return how much memory a process and all that it began have; what they share counts for each."""
+    return sum(_status_kb(each, "VmRSS") for each in _family(pid)) / 1024
+
+
+def own_peak_mb() -> float:
+    """Return the most memory that this process had."""
+    return _status_kb(os.getpid(), "VmHWM") / 1024
+
+
+def _status_kb(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
 def _stat(pid: int) -> list[str]:
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     return text.rpartition(")")[2].split()
@@ -114,15 +136,13 @@ def _parent(pid: int) -> int:
     return int(_stat(pid)[1])
 
 
-def _family_cpu_s(parent: int) -> float:
-    """Return the processor time of a process and its children, those that have ended too."""
-    fields = _stat(parent)
-    ticks = sum(int(field) for field in fields[_USER : _OF_CHILDREN + 2])
+def _family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = _stat(int(folder.name))
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            ticks += int(fields[_USER]) + int(fields[_SYSTEM])
-    return ticks * _TICK_S
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = _parent(int(folder.name))
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found

@@ -9,7 +9,7 @@ import sys
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bench.parts.upstream import application
+from bench.parts.upstream import Upstream, application
 
 _NAME = "standing"
 _RESULT = {"job": {"id": "direct", "phase": "done", "files": [{"href": "https://files.example/direct.png"}]}}
@@ -32,6 +32,6 @@ async def standing(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 if __name__ == "__main__":
-    upstream = application(float(sys.argv[2]))
+    upstream = application(Upstream(float(sys.argv[2])))
     upstream.middlewares.append(standing)
     web.run_app(upstream, host="127.0.0.1", port=int(sys.argv[1]), print=None, shutdown_timeout=0.1)

@@ -1,6 +1,8 @@
 """An upstream in a process of its own that costs as little as can be: jobs that end after a while; see `bench/nodes`.
 
-`python -m bench.parts.upstream PORT SECONDS`; a job that is given `notify` tells there when it has ended.
+`python -m bench.parts.upstream PORT SECONDS`; a job that is given `notify` tells there when it has ended. What it saw
+is told in JSON, times in epoch seconds: `GET /bench/called` when it called back for each text and how long the answer
+took, `GET /bench/asked` when it was asked about each job. After `POST /bench/over` all jobs are over.
 """
 
 import asyncio
@@ -12,53 +14,93 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+_KEEPALIVE_S = 3.0  # shorter than Halley's: a callback that meets a connection being closed is lost, and not repeated
 _SURELY_OVER_S = 0.01  # a timer may come a moment early, and what it tells then is no end
 
 
-def application(seconds: float) -> web.Application:
-    """Return the upstream."""
-    ends: dict[str, float] = {}
-    numbers = itertools.count()
-    calls = set[asyncio.Task[None]]()
-    session: list[aiohttp.ClientSession] = []
+class Upstream:
+    """Jobs, and what became of them."""
 
-    def job(name: str) -> dict[str, Any]:
-        is_over = time.monotonic() >= ends[name]
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends: dict[str, float] = {}
+        self._numbers = itertools.count()
+        self._asked: dict[str, list[float]] = {}
+        self._called: dict[str, tuple[float, float]] = {}
+        self._is_over = False
+        self._calls = set[asyncio.Task[None]]()
+        self._client: aiohttp.ClientSession
+
+    def _job(self, name: str) -> dict[str, Any]:
+        is_over = self._is_over or time.monotonic() >= self._ends[name]
         files = [{"href": f"https://files.example/{name}.png"}] if is_over else []
         return {"job": {"id": name, "phase": "done" if is_over else "drawing", "files": files}}
 
-    async def call(url: str, name: str) -> None:
-        await asyncio.sleep(seconds + _SURELY_OVER_S)
-        async with session[0].post(url, json=job(name)) as answer:
-            await answer.read()
-
-    async def submit(request: web.Request) -> web.Response:
-        given, name = await request.json(), f"j{next(numbers)}"
-        ends[name] = time.monotonic() + seconds
+    async def submit(self, request: web.Request) -> web.Response:
+        """Begin a job."""
+        given, name = await request.json(), f"j{next(self._numbers)}"
+        self._ends[name] = time.monotonic() + self._seconds
+        self._asked[name] = []
         if "notify" in given:
-            task = asyncio.create_task(call(given["notify"], name))
-            calls.add(task)
-            task.add_done_callback(calls.discard)
+            task = asyncio.create_task(self._call(given["notify"], name, given["text"]))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
         return web.json_response({"job": {"id": name, "phase": "waiting"}})
 
-    async def show(request: web.Request) -> web.Response:
-        return web.json_response(job(request.match_info["name"]))
+    async def _call(self, url: str, name: str, text: str) -> None:
+        await asyncio.sleep(self._seconds + _SURELY_OVER_S)
+        began_at = time.time()
+        async with self._client.post(url, json=self._job(name)) as answer:
+            await answer.read()
+        self._called[text] = began_at, time.time() - began_at
 
-    async def begin(_: web.Application) -> None:
-        session.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+    async def show(self, request: web.Request) -> web.Response:
+        """Tell of a job."""
+        name = request.match_info["name"]
+        self._asked[name].append(time.time())
+        return web.json_response(self._job(name))
 
-    async def end(_: web.Application) -> None:
-        await session[0].close()
+    async def called(self, _: web.Request) -> web.Response:
+        """Tell of callbacks."""
+        return web.json_response(self._called)
 
+    async def asked(self, _: web.Request) -> web.Response:
+        """Tell of questions."""
+        return web.json_response(self._asked)
+
+    async def over(self, _: web.Request) -> web.Response:
+        """End all jobs."""
+        self._is_over = True
+        return web.Response()
+
+    async def begin(self, _: web.Application) -> None:
+        """Open the client."""
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+        self._client = aiohttp.ClientSession(connector=connector)
+
+    async def end(self, _: web.Application) -> None:
+        """Close the client."""
+        await self._client.close()
+
+
+def application(upstream: Upstream) -> web.Application:
+    """Return an upstream as an application."""
     app = web.Application()
-    app.on_startup.append(begin)
-    app.on_cleanup.append(end)
-    app.router.add_post("/bench/jobs", submit)
-    app.router.add_get("/bench/jobs/{name}", show)
+    app.on_startup.append(upstream.begin)
+    app.on_cleanup.append(upstream.end)
+    app.router.add_post("/bench/jobs", upstream.submit)
+    app.router.add_get("/bench/jobs/{name}", upstream.show)
+    app.router.add_get("/bench/called", upstream.called)
+    app.router.add_get("/bench/asked", upstream.asked)
+    app.router.add_post("/bench/over", upstream.over)
     return app
 
 
 if __name__ == "__main__":
     web.run_app(
-        application(float(sys.argv[2])), host="127.0.0.1", port=int(sys.argv[1]), print=None, shutdown_timeout=0.1
+        application(Upstream(float(sys.argv[2]))),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        print=None,
+        shutdown_timeout=0.1,
     )

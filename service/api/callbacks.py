@@ -6,7 +6,7 @@ from litestar import Response, post
 from litestar.params import PathParameter
 
 from service.api.answers import json_response
-from service.api.deps import Using
+from service.api.deps import provide_services
 from service.api.limits import client_of, too_many
 from service.api.starts import AnyRequest
 from service.definitions.paths import decode_body
@@ -20,11 +20,12 @@ Token = Annotated[str, PathParameter(max_length=100)]
 
 
 @post("/v1/callbacks/{token:str}", status_code=200, request_max_body_size=MAX_CALLBACK_BYTES)
-async def receive_callback(request: AnyRequest, token: Token, services: Using) -> Response[bytes]:
+async def receive_callback(request: AnyRequest, token: Token) -> Response[bytes]:
     """Take a provider's report about a run. The token in the path is the only credential.
 
     Of too many reports the rest is refused, not swallowed: what is answered with 200 has been stored.
     """
+    services = provide_services(request.app.state)
     body, now = await request.body(), services.clock.now()
     run = await services.store.run_by_token(token)
     node = services.catalog.nodes.get(run.node) if run else None

@@ -71,10 +71,10 @@ async def metrics(services: Using) -> Response[bytes]:
 @get("/asyncapi.json")
 async def asyncapi(services: Using) -> Response[bytes]:
     """Give the document of events."""
-    return Response(services.asyncapi, media_type="application/json")
+    return Response(services.asyncapi(), media_type="application/json")
 
 
 @get("/openapi.json")
 async def openapi(services: Using) -> Response[bytes]:
     """Give the API document."""
-    return Response(services.openapi, media_type="application/json")
+    return Response(services.openapi(), media_type="application/json")

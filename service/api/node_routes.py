@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from service.api.answers import json_response, run_response
 from service.api.auth import Caller
-from service.api.deps import CalledBy, Services, Using
+from service.api.deps import CalledBy, Services, Using, provide_caller, provide_services
 from service.api.live_answers import live_response, wants_events
 from service.api.node_views import NodeList, detail, summary, typical
 from service.api.starts import AnyRequest, Start, read_start, start_run, started_headers
@@ -75,8 +75,10 @@ def _catalog_of(caller: Caller, services: Services) -> Catalog:
 
 
 @post("/v1/nodes/{node:str}/runs", request_max_body_size=MAX_BODY_BYTES)
-async def start_node(request: AnyRequest, node: NodeName, caller: CalledBy, services: Using) -> Response[Any]:
+async def start_node(request: AnyRequest, node: NodeName) -> Response[Any]:
     """Start a run. The body is the node's input; how to run it stands in the query."""
+    services = provide_services(request.app.state)
+    caller = await provide_caller(request, services)
     base, wanted = base_url(request, services), node_for(caller, node, services)
     async with Intake(services.files, caller.workspace) as intake:
         start = await read_start(request, wanted, caller, services, intake)

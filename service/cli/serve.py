@@ -6,6 +6,7 @@ plays the upstream of `mode=mock` for all, since a task that one worker started 
 
 import asyncio
 import functools
+import gc
 import signal
 import socket
 import tempfile
@@ -20,6 +21,7 @@ from msgspec import Struct
 from service.api.limits import InboundLimits
 from service.app import Mock, Team, Tuning, create_app
 from service.cli.definitions import all_nodes
+from service.cli.understudy import understudy
 from service.clock import SystemClock
 from service.definitions.catalog import Catalog
 from service.ids import new_id
@@ -27,13 +29,9 @@ from service.log import Log, configure_log
 from service.metrics import CountedTogether
 from service.serving import local_url, open_socket, serving, signals_set
 from service.settings import MOST_WORKERS, Settings, load_settings, require_shared_database
-from service.simulator import Simulator, SimulatorOptions
 from service.supervisor import Line, Post, Report, Supervisor
 from service.workers.siblings import Inbox, Siblings, inboxes
 
-# Quick enough to try a workflow with, slow enough to see it wait; the wrapped envelope tells of progress. Ids of
-# anybody are taken, so that documented examples run as they stand.
-_MOCK = SimulatorOptions(speed=12.0, envelope="wrapped", strict_sessions=False)
 _HERE = "127.0.0.1"
 
 # `/readyz` says so before the door closes: a balancer that asks every second sends nobody to a closed door.
@@ -49,6 +47,7 @@ _STOPPING = "Halley finishes what is under way and stops."
               "need a PostgreSQL database.")  # fmt: skip
 def command(**given: object) -> None:
     """Serve the API with the settings of the environment until SIGTERM or Ctrl-C."""
+    gc.disable()  # until it serves: what a start makes stays
     words = {name: word for name, word in given.items() if word is not None}
     settings = msgspec.structs.replace(load_settings(), **words)
     require_shared_database(settings)
@@ -62,12 +61,12 @@ def command(**given: object) -> None:
 
 async def _serve(settings: Settings, nodes: Catalog, listener: socket.socket) -> None:
     stop, url, keys = asyncio.Event(), local_url(listener), list[str]()
-    with signals_set(stop):
-        async with Simulator(_MOCK) as simulator:
+    with signals_set(stop), open_socket(_HERE, 0) as upstream:
+        async with understudy(upstream):
             app = create_app(
                 settings,
                 configure_log(settings.log),
-                mock=Mock(url=simulator.url, callback_base=url),
+                mock=Mock(url=local_url(upstream), callback_base=url),
                 catalog=nodes,
                 announce_key=keys.append,
                 is_stopping=stop.is_set,
@@ -129,6 +128,8 @@ def _serve_together(settings: Settings, nodes: Catalog, listener: socket.socket)
         click.echo(_STOPPING)
         listener.close()  # whose door closes is the workers' business now
 
+    gc.freeze()  # pages that no worker's collector touches are shared by all
+    gc.enable()
     with open_socket(_HERE, 0) as upstream, tempfile.TemporaryDirectory(prefix="halley-counted-") as folder:
         shared = _Shared(
             settings=settings,
@@ -190,9 +191,8 @@ def _play(shared: _Shared, line: Line, _before: Report | None) -> None:
 
 
 async def _play_upstream(listener: socket.socket, line: Line) -> None:
-    stop, simulator = asyncio.Event(), Simulator(_MOCK)
-    await simulator.start(listener=listener)
-    line.report(Report())
-    with line.telling(stop):
-        await stop.wait()
-    await simulator.stop()
+    stop = asyncio.Event()
+    async with understudy(listener):
+        line.report(Report())
+        with line.telling(stop):
+            await stop.wait()

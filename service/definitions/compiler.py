@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET, Struct
+from msgspec.structs import asdict
 
 from service.definitions.conditions import holds
 from service.definitions.inputs import InputCheck
@@ -107,7 +108,9 @@ def resolved(name: str, field: Field | None, shared: Mapping[str, Field]) -> Fie
     words = {} if field is None else _given(field)
     source: str = words.pop("like", None) or ("" if "type" in words else name)
     base = shared.get(source)
-    if base is not None:
+    if base is not None and base.like is None and base.items is None and base.fields is None:
+        words = {**_given(base), **words}
+    elif base is not None:
         others = {key: value for key, value in shared.items() if key != source}
         words = {**_given(resolved("", base, others)), **words}
     if words.get("items"):
@@ -118,8 +121,7 @@ def resolved(name: str, field: Field | None, shared: Mapping[str, Field]) -> Fie
 
 
 def _given(field: Field) -> dict[str, Any]:
-    words = ((name, getattr(field, name)) for name in Field.__struct_fields__)
-    return {name: value for name, value in words if value is not None and value is not UNSET}
+    return {name: value for name, value in asdict(field).items() if value is not None and value is not UNSET}
 
 
 def _standing(node: Node) -> list[Advice]:

@@ -6,6 +6,7 @@ The rules themselves are JSON Schema (see `json_schema`); this room applies them
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
@@ -31,10 +32,19 @@ class InputCheck:
 
     def __init__(self, fields: Mapping[str, Field], rules: Sequence[Rule], reserved: Mapping[str, str]) -> None:
         self.fields = dict(fields)
-        self.schema = object_schema(fields, rules)
+        self._rules = rules
         self._reserved = dict(reserved)
-        self._validator = jsonschema_rs.validator_for({**self.schema})
         self._native = native_names(fields)
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the inputs."""
+        return object_schema(self.fields, self._rules)
+
+    @cached_property
+    def _validator(self) -> Any:
+        # Made when a node is first used: few of them are, and each weighs 40 kB.
+        return jsonschema_rs.validator_for(self.schema)
 
     def check(self, raw: Mapping[str, Any], *, is_json: bool = False) -> dict[str, Any]:
         """Return the input in the types of the definition.

@@ -78,7 +78,7 @@ def _query_faults(document: Document, path: _Path, query: _Query, needed: str) -
 def _advice_faults(loaded: Loaded[Provider], definitions: Definitions) -> Iterator[DefinitionFault]:
     provider = loaded.value
     nodes = [each.value for each in definitions.nodes.values() if _provider_of(each.value) == provider.provider]
-    inputs = [node_fields(node, provider) for node in nodes]
+    inputs = [node_fields(node, provider) for node in nodes] if provider.warn else []
     for index, advice in enumerate(provider.warn if nodes else []):
         path = ("warn", index, "when")
         concerned = [fields for fields in inputs if advice.when.keys() <= fields.keys()]

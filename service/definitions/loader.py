@@ -9,6 +9,7 @@ import importlib.resources
 import types
 import typing
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from importlib.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -52,14 +53,27 @@ class DefinitionFaults(HalleyError):
 
 
 class Document:
-    """A parsed YAML file that still knows on which line each value stands."""
+    """A parsed YAML file that knows on which line each value stands, and which keys stand twice.
+
+    The tree that tells lines is parsed anew for a file that has faults: kept for all, trees were a tenth of the memory.
+    """
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
+        self._text = text
         loader = _Loader(text)
         try:
-            self._tree = loader.get_single_node()
-            self.data = loader.construct_document(self._tree) if self._tree else None
+            tree = loader.get_single_node()
+            self.data = loader.construct_document(tree) if tree else None
+        finally:
+            loader.dispose()
+        self._repeated = tuple(_repeated_keys(tree))
+
+    @cached_property
+    def _tree(self) -> Any:
+        loader = _Loader(self._text)
+        try:
+            return loader.get_single_node()
         finally:
             loader.dispose()
 
@@ -87,22 +101,27 @@ class Document:
 
     def repeated_keys(self) -> Iterator[DefinitionFault]:
         """Find keys that stand twice in one mapping, of which YAML would silently keep the last."""
-        waiting: list[tuple[Any, tuple[str | int, ...]]] = [(self._tree, ())]
-        visited: set[int] = set()
-        while waiting:
-            node, path = waiting.pop()
-            if id(node) in visited:
-                continue  # an alias, which may even stand within its own anchor
-            visited.add(id(node))
-            if isinstance(node, yaml.MappingNode):
-                seen = set()
-                for key, value in node.value:
-                    if key.value in seen:
-                        yield self.fault((*path, key.value), "repeated", f"{key.value!r} stands twice")
-                    seen.add(key.value)
-                    waiting.append((value, (*path, key.value)))
-            elif isinstance(node, yaml.SequenceNode):
-                waiting += [(item, (*path, index)) for index, item in enumerate(node.value)]
+        for path in self._repeated:
+            yield self.fault(path, "repeated", f"{path[-1]!r} stands twice")
+
+
+def _repeated_keys(tree: Any) -> Iterator[tuple[str | int, ...]]:
+    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(tree, ())]
+    visited: set[int] = set()
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in visited:
+            continue  # an alias, which may even stand within its own anchor
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    yield (*path, key.value)
+                seen.add(key.value)
+                waiting.append((value, (*path, key.value)))
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(item, (*path, index)) for index, item in enumerate(node.value)]
 
 
 def _child(node: Any, step: str | int, line: int) -> tuple[Any, int]:

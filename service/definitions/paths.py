@@ -36,8 +36,9 @@ def decode_body(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
+@functools.cache
 def compile_path(path: str) -> Lookup:
-    """Compile a path.
+    """Compile a path, once for all nodes that look there.
 
     Raises:
         ValueError: It is neither a dotted path nor JMESPath.

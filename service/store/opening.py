@@ -1,11 +1,11 @@
-"""Which engine a database setting means."""
+"""Which engine a database setting means. Whoever keeps runs in a file never loads the client of a server."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from service.clock import Clock
 from service.lifecycle.view import Sign
 from service.settings import Secret
-from service.store.postgres import PostgresEngine
 from service.store.sql_store import SqlStore
 from service.store.sqlite import SqliteEngine
 
@@ -29,4 +29,17 @@ def store_of(
     """
     if isinstance(database, Path):
         return SqlStore(SqliteEngine(database, checkpoints=checkpoints), clock, sign=sign, owner=owner)
+    from service.store.postgres import PostgresEngine  # noqa: PLC0415
+
     return SqlStore(PostgresEngine(database), clock, sign=sign, owner=owner)
+
+
+async def shared_secret(url: Secret, decide: Callable[[str | None], str]) -> str:
+    """Agree on a secret with the other processes on a PostgreSQL database.
+
+    Raises:
+        StoreError: The database cannot be used.
+    """
+    from service.store import postgres  # noqa: PLC0415
+
+    return await postgres.shared_secret(url, decide)

@@ -11,30 +11,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 
 from service.errors import StoreError
 from service.settings import Secret
 from service.store.engine import RIDE_S, Plan, Unit
+from service.store.postgres_commit import Commits, columns
 from service.store.postgres_schema import agree, bring_up_to_date
-from service.store.queries import load_queries, numbered
-from service.store.rows import (
-    CallbackRow,
-    DeliveryRow,
-    EndpointRow,
-    EntryRow,
-    EventRow,
-    FanRow,
-    FinishRow,
-    GroupRow,
-    Insert,
-    NewsRow,
-    Row,
-    Update,
-    Writes,
-)
+from service.store.queries import Numbered, load_queries, numbered
+from service.store.rows import Row, Writes
 
 T = TypeVar("T")
 
@@ -70,7 +57,9 @@ class PostgresEngine:
     def __init__(self, url: Secret, *, patience_s: float = _PATIENCE_S) -> None:
         self._url = url
         self._patience_s = patience_s
-        self._sql = {name: numbered(sql) for name, sql in load_queries("postgres").items()}
+        sql = load_queries("postgres")
+        self._sql = {name: numbered(text) for name, text in sql.items()}
+        self._commits = Commits(sql)
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._waiting: list[_Waiting[Any]] = []
         self._rung = asyncio.Event()
@@ -148,8 +137,9 @@ class PostgresEngine:
     async def _fetch(self, name: str, values: dict[str, Any]) -> list[Row]:
         statement = self._sql[name]
         given = [values[each] for each in statement.names]
-        if _has_nul(given):
-            return []
+        return [] if _has_nul(given) else await self._rows(statement, given)
+
+    async def _rows(self, statement: Numbered, given: Sequence[Any]) -> list[Row]:
         async with self._connection() as connection:
             return [tuple(row) for row in await connection.fetch(statement.sql, *given)]
 
@@ -242,20 +232,20 @@ class PostgresEngine:
 
         Returns the ids of the runs, groups and endpoints that were written, and of the events that endpoints want.
         """
-        values = _columns(writes)
+        statement, given = self._commits.statement(writes)
         try:
-            return {row[0] for row in await self._fetch("commit", values)}
+            return {row[0] for row in await self._rows(statement, given)}
         except StoreAway:
             # Whether it came through is asked, for as long as it takes: half-known is worse than late.
-            return await _insisting(lambda: self._recommit(values))
+            return await _insisting(lambda: self._recommit(writes))
 
-    async def _recommit(self, values: dict[str, Any]) -> set[str]:
+    async def _recommit(self, writes: Writes) -> set[str]:
         """Write again what may have come through; what has done so already is not of the version any more.
 
         The first statement may still be at work: the second waits for its locks, so only after it is there certainty.
         """
-        done = {row[0] for row in await self._fetch("commit", values)}
-        return done | {row[0] for row in await self._fetch("committed", values)}
+        done = {row[0] for row in await self._rows(*self._commits.statement(writes))}
+        return done | {row[0] for row in await self._fetch("committed", columns(writes))}
 
 
 class StoreAway(StoreError):
@@ -304,40 +294,6 @@ class _Waiting(Generic[T]):
         if time.monotonic() > self._until:
             self.fail(StoreError(str(exc)))
         return self.future.done()
-
-
-class _Table(NamedTuple):
-    prefix: str
-    names: tuple[str, ...]
-    rows: Sequence[tuple[Any, ...]]
-
-
-def _columns(writes: Writes) -> dict[str, Any]:
-    """Return rows as one list for each column."""
-    tables = (
-        _Table("u", Update._fields, writes.updates),
-        _Table("i", Insert._fields, writes.inserts),
-        _Table("n", GroupRow._fields, writes.new_groups),
-        _Table("g", GroupRow._fields, writes.groups),
-        _Table("p", EndpointRow._fields, writes.endpoints),
-        _Table("e", EventRow._fields, writes.events),
-        _Table("x", FanRow._fields, writes.fans),
-        _Table("d", DeliveryRow._fields, writes.deliveries),
-        _Table("f", FinishRow._fields, writes.finishes),
-        _Table("t", EntryRow._fields, writes.entries),
-        _Table("c", CallbackRow._fields, writes.callbacks),
-        _Table("w", NewsRow._fields, writes.news),
-    )
-    columns: dict[str, Any] = {
-        f"{table.prefix}_{name}": [row[place] for row in table.rows]
-        for table in tables
-        for place, name in enumerate(table.names)
-    }
-    # What is told of a run that does not change itself is kept in any case.
-    changing = writes.changed_ids()
-    told = {row.run_id for row in writes.callbacks} | {row.run_id for row in writes.entries}
-    columns["always"] = sorted(told - changing)
-    return columns
 
 
 def _parted(waiting: "list[_Waiting[Any]]") -> "tuple[list[_Waiting[Any]], list[_Waiting[Any]]]":

@@ -342,7 +342,8 @@ def entry_of(row: Row) -> Entry:
 
 def run_of(doc: str | bytes, due_at: float | None) -> Run:
     """Return the run of a row. The column is the truth: leases and wake-ups move it without the document."""
-    return msgspec.structs.replace(_decode_run(doc), due_at=due_at)
+    run = _decode_run(doc)
+    return run if run.due_at == due_at else msgspec.structs.replace(run, due_at=due_at)
 
 
 def endpoint_row(endpoint: Endpoint, version: int) -> EndpointRow:

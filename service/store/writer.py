@@ -66,9 +66,7 @@ class Writer:
         self._connection.close()
         thread.shutdown()
 
-    async def do(
-        self, call: Callable[[sqlite3.Connection], T], *, is_long: bool = False, can_wait_s: float = 0.0
-    ) -> T:
+    async def do(self, call: Callable[[sqlite3.Connection], T], *, is_long: bool = False, can_wait_s: float = 0.0) -> T:
         """Run work in a transaction and return what it returns, once that is on disk.
 
         Args:

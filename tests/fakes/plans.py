@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from service.store.queries import numbered
+from service.store.queries import Numbered, numbered
 from service.store.sqlite import _bound
 
 Values = Mapping[str, Any] | Sequence[Any]
@@ -74,21 +74,21 @@ class PostgresProbe:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
-    async def objections(self, sql: str, values: Values) -> list[str]:
+    async def objections(self, sql: str | Numbered, values: Values) -> list[str]:
         """Return what is wrong with a statement's plans."""
         plans = await self._plans(sql, values, "")
         return list(
             dict.fromkeys(told for plan in plans for node, above in _nodes(plan) if (told := _wrong(node, above)))
         )
 
-    async def work(self, sql: str, values: Values) -> int:
+    async def work(self, sql: str | Numbered, values: Values) -> int:
         """Return the pages that carrying a statement out touches, with the worst of its plans."""
         plans = await self._plans(sql, values, "ANALYZE, BUFFERS, TIMING OFF,")
         return max(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans)
 
-    async def _plans(self, sql: str, values: Values, how: str) -> list[dict[str, Any]]:
+    async def _plans(self, sql: str | Numbered, values: Values, how: str) -> list[dict[str, Any]]:
         """Return the plan of the first time and that of a later one."""
-        statement = numbered(sql)
+        statement = sql if isinstance(sql, Numbered) else numbered(sql)
         assert isinstance(values, Mapping)
         given = ", ".join(_literal(values[name]) for name in statement.names)
         told = []

@@ -193,6 +193,18 @@ def test_serve_greets_once_and_stops_on_sigterm(environ: dict[str, str]) -> None
     assert not [line for line in second.lines if "hly_" in line or "sk-canary" in line]
 
 
+def test_a_start_loads_nothing_that_may_not_be_needed() -> None:
+    """A Halley on a file pays for no simulator, no client of a database server, and nothing that brokers bring."""
+    names = ("service.simulator", "asyncpg", "pydantic")
+    program = (
+        "import sys, service.cli.serve, service.app\n"
+        "service.app._Application([], openapi_config=None)\n"
+        f"sys.exit(any(name in sys.modules for name in {names}))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0  # noqa: S603 - our own words
+
+
 def test_a_stop_answers_who_waits(environ: dict[str, str]) -> None:
     """A start that waits is answered 202 at the stop: after a cut, it would be sent again, and paid."""
     with Command({**environ, "HALLEY_API_KEY": "k"}, "serve") as command, ThreadPoolExecutor() as pool:

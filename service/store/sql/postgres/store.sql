@@ -14,12 +14,14 @@ LEFT JOIN idempotency_keys AS held ON held.scope = wanted.scope AND held.key = w
 LEFT JOIN runs ON runs.id = held.run_id
 LEFT JOIN key_usage AS used ON used.key_id = wanted.key_id AND used.day = wanted.day;
 
--- name: commit
--- All that a batch of units writes, in one statement: one round trip, and no lock outlives it, wherever the process
--- stops. A run is changed only from the version that was decided on; what is told of runs goes with them or not at all.
--- News that move neither state nor due time leave a run to whoever has it in hand.
--- Locks are taken in the order of ids and keys, so that two batches never wait for each other.
-WITH
+-- name: commit_u
+-- What a batch of units writes is one statement: one round trip, and no lock outlives it, wherever the process stops. A run
+-- is changed only from the version that was decided on; what is told of runs goes with them or not at all. News that move
+-- neither state nor due time leave a run to whoever has it in hand. Locks are taken in the order of ids and keys, so that
+-- two batches never wait for each other.
+--
+-- It is put together of those of the parts `commit_…` that have rows (`postgres_commit`): all of them cost ten times what
+-- one does. `done` are the runs, groups and endpoints that are written, and those of which more is only told.
 changed AS MATERIALIZED (
     SELECT * FROM unnest(:u_id::text[], :u_version::int[], :u_state::text[], :u_due_at::float8[],
                          :u_deadline_at::float8[], :u_leased_by::text[], :u_doc::text[])
@@ -36,7 +38,9 @@ updated AS (
                                      THEN runs.leased_by ELSE c.leased_by END
     FROM changed AS c JOIN locked USING (id) WHERE runs.id = c.id
     RETURNING runs.id
-),
+);
+
+-- name: commit_i
 wanted AS MATERIALIZED (
     SELECT * FROM unnest(:i_id::text[], :i_workspace::text[], :i_node::text[], :i_lane::text[], :i_state::text[],
                          :i_reference::text[], :i_group_id::text[], :i_callback_token::text[], :i_created_at::float8[],
@@ -77,6 +81,11 @@ inserted AS (
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ),
+inputs AS (
+    INSERT INTO run_inputs (run_id, input) SELECT id, input FROM wanted WHERE id IN (SELECT id FROM inserted)
+);
+
+-- name: commit_n
 grouped AS (
     INSERT INTO groups (id, workspace, group_key, state, due_at, doc)
     SELECT id, workspace, group_key, state, due_at, doc
@@ -85,14 +94,18 @@ grouped AS (
     WHERE leader IS NULL OR leader IN (SELECT id FROM inserted)
     ON CONFLICT DO NOTHING
     RETURNING id
-),
+);
+
+-- name: commit_g
 regrouped AS (
     UPDATE groups SET state = g.state, due_at = g.due_at, doc = g.doc, version = groups.version + 1
     FROM unnest(:g_id::text[], :g_version::int[], :g_state::text[], :g_due_at::float8[], :g_doc::text[])
          AS g(id, version, state, due_at, doc)
     WHERE groups.id = g.id AND groups.version = g.version
     RETURNING groups.id
-),
+);
+
+-- name: commit_p
 resubscribed AS (
     UPDATE endpoints SET url_hash = p.url_hash, identity = p.identity, state = p.state, types = p.types::jsonb,
                          nodes = p.nodes::jsonb, reference_prefix = p.reference_prefix, group_key = p.group_key,
@@ -106,21 +119,18 @@ resubscribed AS (
               concurrency, rate_per_s, doc)
     WHERE endpoints.id = p.id AND endpoints.version = p.version
     RETURNING endpoints.id
-),
-done AS (
-    SELECT id FROM updated UNION ALL SELECT id FROM inserted UNION ALL SELECT id FROM grouped
-    UNION ALL SELECT id FROM regrouped UNION ALL SELECT id FROM resubscribed UNION ALL SELECT unnest(:always::text[])
-),
-inputs AS (
-    INSERT INTO run_inputs (run_id, input) SELECT id, input FROM wanted WHERE id IN (SELECT id FROM inserted)
-),
+);
+
+-- name: commit_e
 told AS (
     INSERT INTO events (id, workspace, run_id, sequence, type, created_at, body)
     SELECT * FROM unnest(:e_id::text[], :e_workspace::text[], :e_run_id::text[], :e_sequence::int[], :e_type::text[],
                          :e_created_at::float8[], :e_body::bytea[])
            AS e(id, workspace, run_id, sequence, type, created_at, body)
     WHERE run_id IN (SELECT id FROM done)
-),
+);
+
+-- name: commit_d
 sent AS (
     INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until,
                             leased_by, first_at)
@@ -130,7 +140,9 @@ sent AS (
                 :d_leased_by::text[], :d_first_at::float8[])
          AS d(id, event_id, run_id, workspace, url, target, due_at, profile, method, until, leased_by, first_at)
     WHERE run_id IN (SELECT id FROM done)
-),
+);
+
+-- name: commit_x
 fanned AS (
     -- A delivery for each endpoint that wants an event; the time in its id is the event's.
     INSERT INTO deliveries (id, event_id, run_id, workspace, url, endpoint_id, target, state, due_at)
@@ -149,7 +161,9 @@ fanned AS (
       AND (p.group_key IS NULL OR p.group_key = x.group_id)
     ON CONFLICT DO NOTHING
     RETURNING event_id
-),
+);
+
+-- name: commit_f
 finished AS (
     UPDATE deliveries AS d SET state = f.state, attempts = f.attempts, due_at = f.due_at, outcome = f.outcome,
                                status = f.status, attempted_at = f.attempted_at, leased_by = NULL
@@ -160,18 +174,18 @@ finished AS (
         JOIN deliveries USING (id) WHERE deliveries.state = 'pending' ORDER BY id FOR UPDATE OF deliveries
     ) AS f
     WHERE d.id = f.id AND (d.due_at = f.leased_until OR f.state = 'delivered')
-),
+);
+
+-- name: commit_t
 noted AS (
     INSERT INTO timeline (run_id, at, kind, detail, delivery_id)
     SELECT run_id, at, kind, detail, delivery_id
     FROM unnest(:t_run_id::text[], :t_at::float8[], :t_kind::text[], :t_detail::text[], :t_delivery_id::text[])
          WITH ORDINALITY AS t(run_id, at, kind, detail, delivery_id, n)
     WHERE run_id IN (SELECT id FROM done) ORDER BY n
-),
-newly AS (
-    INSERT INTO group_news (workspace, group_key)
-    SELECT workspace, group_key FROM unnest(:w_workspace::text[], :w_group_key::text[]) AS w(workspace, group_key)
-),
+);
+
+-- name: commit_c
 kept AS (
     -- The first hundred of a run tell its story; more would only fill the disk.
     INSERT INTO callbacks (run_id, received_at, body)
@@ -179,9 +193,13 @@ kept AS (
     FROM unnest(:c_run_id::text[], :c_received_at::float8[], :c_body::bytea[]) AS c(run_id, received_at, body)
     WHERE run_id IN (SELECT id FROM done)
       AND (SELECT count(*) FROM callbacks AS earlier WHERE earlier.run_id = c.run_id) < 100
-)
--- Besides what was written: the events that endpoints want.
-SELECT id FROM done UNION ALL SELECT event_id FROM fanned;
+);
+
+-- name: commit_w
+newly AS (
+    INSERT INTO group_news (workspace, group_key)
+    SELECT workspace, group_key FROM unnest(:w_workspace::text[], :w_group_key::text[]) AS w(workspace, group_key)
+);
 
 -- name: committed
 -- Which changes of a batch stand in the database, when the answer to their commit was lost.
