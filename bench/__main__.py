@@ -1,12 +1,14 @@
 """`python -m bench` prints one table of all that Halley promises; `python -m bench NAME …` runs the parts named.
 
-A part is a module beside this one: `lines` gives its lines of the table, `main` prints all that it has to say.
+A part is a module beside this one: `lines` gives its lines of the table, `main` prints all that it has to say,
+and may read options that follow its name.
 """
 
 import importlib
 import sys
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from types import ModuleType
 
 import uvloop
@@ -15,7 +17,7 @@ from bench.parts.ground import ground
 from bench.parts.table import Line, print_lines
 
 TABLE = ("runs", "latency", "pace", "open_runs", "deliveries", "definitions", "idle")
-LONG = ("store", "workers", "scale")
+LONG = ("store", "workers", "scale", "growth", "soak")
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -45,4 +47,4 @@ async def _lines(modules: dict[str, ModuleType]) -> list[Line]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main([*takewhile(lambda word: not word.startswith("--"), sys.argv[1:])]))

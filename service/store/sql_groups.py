@@ -40,7 +40,8 @@ class SqlGroups:
         self, workspace: str, *, state: str | None = None, before: str | None = None, limit: int = 50
     ) -> list[Group]:
         """List groups, newest first; `before` is the id after which a page goes on."""
-        rows = await self._engine.read("groups_list", workspace=workspace, state=state, before=before, limit=limit)
+        name = "groups_list" if state is None else "groups_list_of_state"
+        rows = await self._engine.read(name, workspace=workspace, state=state, before=before, limit=limit)
         return [group_of(doc) for (doc,) in rows]
 
     async def group_states(self, workspace: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:

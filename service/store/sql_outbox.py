@@ -122,7 +122,8 @@ class SqlOutbox:
 
 def _listing(wanted: DeliveryFilter) -> str:
     """Return the statement that finds its rows by the word that few deliveries share."""
-    narrow = (("event", wanted.event), ("run", wanted.run), ("endpoint", wanted.endpoint))
+    undelivered = None if wanted.state == "delivered" else wanted.state
+    narrow = (("event", wanted.event), ("run", wanted.run), ("state", undelivered), ("endpoint", wanted.endpoint))
     return next((f"deliveries_list_of_{name}" for name, value in narrow if value is not None), "deliveries_list")
 
 

@@ -3,6 +3,7 @@
 Every change is read, decided and written as one unit, so a decision is never applied to a run that it has not seen.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -46,8 +47,11 @@ from service.store.starts import Allowance, Idempotency, Started
 
 _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
+_RELEASE_BATCH = 20_000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
+_WINDOW = 5000  # events that one look passes by
+_OFTEN = frozenset({"run.queued", "run.running", "run.progressed", "run.succeeded"})
 _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
 # What belongs to what is forgotten: the table, and what begins the names of its statements. Deliveries lead to lines of
 # the timeline, so these go before them.
@@ -131,7 +135,9 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         """Take up what dead processes left: settle their submissions, release their leases."""
         dead = [row[0] for row in await self._engine.read("replicas_dead", alive_s=_ALIVE_S)]
         if is_alone:
-            await self._engine.count_each(("runs_release", "deliveries_release"), now=now, owner=self._owner)
+            while await self._engine.count("runs_release", now=now, limit=_RELEASE_BATCH) == _RELEASE_BATCH:
+                pass  # however many are open, no statement lasts too long for the database
+            await self._engine.count("deliveries_release", now=now)
         elif dead:
             await self._engine.count_each(("runs_release_of", "deliveries_release_of"), now=now, owners=dead)
         values = {"now": now, "alive_s": _ALIVE_S, "limit": _TAKE_OVER_BATCH}
@@ -162,14 +168,27 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def runs(self, wanted: RunFilter) -> list[Run]:
         """List runs, newest first."""
         values = {**msgspec.structs.asdict(wanted), "group_id": wanted.group}
-        return [run_of(*row) for row in await self._engine.read("runs_list", **values)]
+        return [run_of(*row) for row in await self._engine.read(_listing(wanted), **values)]
 
     async def events_before(self, wanted: EventFilter, before: Place | None, limit: int) -> list[KeptEvent]:
         """List events that stand before a place, newest first; without a place the newest."""
-        rows = await self._engine.read(
-            _of("events_before", wanted), **event_values(wanted, before or _AFTER_ALL, limit)
-        )
-        return [event_of(row) for row in rows]
+        place: Place | None = before or _AFTER_ALL
+        is_walk = wanted.run is None and (wanted.node is not None or wanted.reference is not None)
+        found: list[KeptEvent] = []
+        while place is not None and len(found) < limit:
+            floor = await self._floor(wanted, place) if is_walk else None
+            values = event_values(wanted, place, limit - len(found))
+            rows = await self._engine.read(_before(wanted), floor=floor or 0, **values)
+            found += [event_of(row) for row in rows]
+            place = None if floor is None else Place(floor, "")
+        return found
+
+    async def _floor(self, wanted: EventFilter, place: Place) -> int | None:
+        """Return how far down to look at once for what may be far: others want their turn. None is all the way."""
+        values = {"workspace": wanted.workspace, "place": place.number, "id": place.event_id, "window": _WINDOW}
+        rows = await self._engine.read("events_floor", **values)
+        await asyncio.sleep(0)
+        return int(rows[0][0]) if rows else None
 
     async def events_after(self, wanted: EventFilter, after: Place, limit: int) -> list[KeptEvent]:
         """List events that stand after a place, oldest first."""
@@ -502,6 +521,23 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""
         return {name: int((await self._engine.read(f"check_{name}"))[0][0]) for name in STRAY}
+
+
+def _listing(wanted: RunFilter) -> str:
+    """Return the statement that finds its rows by the word that the fewest runs share; most runs have succeeded."""
+    states = ((wanted.state, "state"), (wanted.node, "node"))
+    narrow = (
+        (wanted.group, "group"),
+        (wanted.reference, "reference"),
+        *states[:: -1 if wanted.state == "succeeded" else 1],
+    )
+    return next((f"runs_list_of_{name}" for value, name in narrow if value is not None), "runs_list")
+
+
+def _before(wanted: EventFilter) -> str:
+    """Return the statement that lists events newest first: of types that few are of, these are read alone."""
+    is_seldom = wanted.run is None and _OFTEN.isdisjoint(wanted.types)
+    return "events_before_of_seldom" if is_seldom else _of("events_before", wanted)
 
 
 def _of(statement: str, wanted: EventFilter) -> str:

@@ -121,6 +121,8 @@ async def test_a_group_counts_all_its_runs_against_the_day(store: Store) -> None
 
     assert [each.over_allowance for each in (over, fits, again, last)] == [True, False, True, False]
     assert [group.id for group in await store.groups("w")] == [a_group(2).id]
+    assert [group.id for group in await store.groups("w", state="open")] == [a_group(2).id]
+    assert await store.groups("w", state="completed") == []
 
 
 async def test_a_name_is_taken_once(store: Store) -> None:

@@ -16,8 +16,9 @@ from service.errors import StoreError
 from service.lifecycle import transitions as rules
 from service.lifecycle.run import EventType, Webhook
 from service.settings import Secret
-from service.store.base import EventFilter, Place
+from service.store.base import EventFilter, Place, RunFilter
 from service.store.opening import store_of
+from service.store.outbox import DeliveryFilter
 from service.store.postgres import upgrade
 from service.store.queries import load_migrations
 from service.store.sql_store import SqlStore
@@ -215,3 +216,37 @@ async def test_an_older_postgresql_database_keeps_the_order_of_its_events(postgr
     await upgrade(url)
 
     await the_order_is_kept(store_of(url, ManualClock()))
+
+
+async def the_new_words_find_it(store: SqlStore) -> None:
+    """Sweeps and lists find the old rows by indexes that were made after them."""
+    await store.open()
+    try:
+        lanes = await store.due_lanes("queued", 200.0)
+        words: tuple[dict[str, Any], ...] = ({"state": "queued"}, {"node": RUN.node})
+        runs = [run.id for each in words for run in await store.runs(RunFilter(workspace="w", **each))]
+        pending = await store.deliveries(DeliveryFilter(workspace="w", state="pending"))
+        counts = await store.open_runs()
+    finally:
+        await store.close()
+
+    assert (lanes, runs, counts) == ([RUN.lane], [RUN.id] * 2, {"queued": 1})
+    assert [delivery.id for delivery in pending] == ["dlv_1"]
+
+
+async def test_a_file_from_before_the_indexes_of_lists_is_found_by_them(tmp_path: Path) -> None:
+    """What the seventh schema holds is listed by the eighth."""
+    old_sqlite(tmp_path / "halley.db", upto=7)
+
+    await the_new_words_find_it(store_of(tmp_path / "halley.db", ManualClock()))
+
+
+async def test_a_postgresql_database_from_before_the_indexes_of_lists_is_found_by_them(
+    postgres: PostgresServer,
+) -> None:
+    """What the fifth schema holds is listed by the sixth."""
+    url = Secret(await postgres.database())
+    await old_postgres(url, upto=5)
+    await upgrade(url)
+
+    await the_new_words_find_it(store_of(url, ManualClock()))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 from pathlib import Path
 from typing import Any, get_args
@@ -163,6 +164,24 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
     assert left.state == "submit_unknown"
     assert untouched == other
     assert len(deliveries) == 1
+
+
+async def test_however_many_runs_are_open_all_are_looked_at_after_a_start(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running runs become due in parts, those that are leased and those that were to be looked at later."""
+    monkeypatch.setattr("service.store.sql_store._RELEASE_BATCH", 2)
+    following = rules.Following(pace=PACE, expects_callback=False, needs_result=True, jitter=0.5)
+    outcome = rules.Accepted(reading=rules.Reading(task_id="t", state="queued"), path="/p")
+    for number in range(5):
+        run = await put(store, numbered(number))
+        await store.change(run.id, lambda current: rules.submission_begun(current, 100.0))
+        await store.change(run.id, lambda r: rules.submission_ended(r, outcome, 100.0, following, attempt=1))
+    assert len(await store.claim("running", "p", 200.0, 2, lease_s=600)) == 2
+
+    await store.take_over(105.0, lambda _: None, is_alone=True)
+
+    assert len(await store.claim("running", "p", 105.0, 10, lease_s=60)) == 5
 
 
 async def test_a_process_known_to_be_dead_is_not_waited_for(database: Path | Secret, clock: ManualClock) -> None:
@@ -365,6 +384,26 @@ async def test_pages_of_events_neither_skip_nor_repeat_while_others_come(store: 
 
     assert [decoded(event)["data"]["id"][-1] for event in past] == list("43210")
     assert [decoded(event)["data"]["id"][-1] for event in present] == list("01234567")
+
+
+@pytest.mark.parametrize("window", [0, 1, 3])
+async def test_rare_events_are_found_however_far_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """What is looked for in many short looks is found whole, in order, page by page."""
+    monkeypatch.setattr("service.store.sql_store._WINDOW", window)
+    for number in range(9):
+        await put(store, numbered(number, reference="rare" if number in (0, 1, 5) else "usual"))
+        await store.change(numbered(number).id, lambda run: rules.canceled(run, 110.0))
+
+    found = await store.events_before(wanting(reference="rare"), None, 10)
+    first = await store.events_before(wanting(reference="rare"), None, 4)
+    rest = await store.events_before(wanting(reference="rare"), first[-1].place, 4)
+    seldom = await store.events_before(wanting(reference="rare", types=("run.canceled",)), None, 10)
+
+    assert [decoded(event)["data"]["id"][-1] for event in found] == list("551100")
+    assert first + rest == found
+    assert seldom == found[::2]
 
 
 async def test_events_are_filtered(store: Store) -> None:
@@ -579,6 +618,26 @@ async def test_an_idempotency_key_keeps_its_run_for_seven_days(store: Store, clo
     assert (held, kept, again.replayed) == ([], 0, True)
     assert free == [run.id]
     assert (counted, gone, await store.count_old_keys(held_until)) == (1, 1, 0)
+
+
+async def test_a_list_finds_the_same_runs_by_whichever_words(store: Store) -> None:
+    """Words in any number narrow a list down, whichever of them finds the rows, and pages go on after an id."""
+    for number in range(12):
+        words = {"node": "p.a" if number % 2 else "p.b", "reference": "r" if number % 3 else None}
+        run = await put(store, numbered(number, group="g" if number % 4 else None, **words))
+        if number < 6:
+            await store.change(run.id, lambda current: rules.canceled(current, 110.0))
+    every = await store.runs(RunFilter(workspace="w"))
+    assert len(every) == 12
+
+    for state in (None, "queued", "canceled", "succeeded"):
+        for node, reference, group in itertools.product((None, "p.a"), (None, "r"), (None, "g")):
+            wanted = RunFilter(workspace="w", state=state, node=node, reference=reference, group=group, limit=20)
+            pairs = (state, "state"), (node, "node"), (reference, "reference"), (group, "group")
+            fits = [run for run in every if all(word in (None, getattr(run, name)) for word, name in pairs)]
+            assert await store.runs(wanted) == fits
+            after = msgspec.structs.replace(wanted, before=every[5].id)
+            assert await store.runs(after) == [run for run in fits if run.id < every[5].id]
 
 
 async def test_what_was_learned_is_kept_by_whoever_saw_it_last(store: Store, clock: ManualClock) -> None:

@@ -223,17 +223,57 @@ JOIN unnest(:p_id::text[], :p_version::int[], :p_doc::text[]) AS p(id, version, 
 SELECT doc, due_at FROM runs WHERE callback_token = :token;
 
 -- name: runs_list
+-- The narrowest word that is given finds its rows by an index of its own.
 SELECT doc, due_at FROM runs
-WHERE workspace = :workspace
+WHERE workspace = :workspace AND id < coalesce(:before::text, '~')
   AND (:state::text IS NULL OR state = :state)
   AND (:node::text IS NULL OR node = :node)
   AND (:reference::text IS NULL OR reference = :reference)
   AND (:group_id::text IS NULL OR group_id = :group_id)
-  AND (:before::text IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_state
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND state = :state AND id < coalesce(:before::text, '~')
+  AND (:node::text IS NULL OR node = :node)
+  AND (:reference::text IS NULL OR reference = :reference)
+  AND (:group_id::text IS NULL OR group_id = :group_id)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_node
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND node = :node AND id < coalesce(:before::text, '~')
+  AND (:state::text IS NULL OR state = :state)
+  AND (:reference::text IS NULL OR reference = :reference)
+  AND (:group_id::text IS NULL OR group_id = :group_id)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_reference
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND reference = :reference AND id < coalesce(:before::text, '~')
+  AND (:state::text IS NULL OR state = :state)
+  AND (:node::text IS NULL OR node = :node)
+  AND (:group_id::text IS NULL OR group_id = :group_id)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_group
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND group_id = :group_id AND id < coalesce(:before::text, '~')
+  AND (:state::text IS NULL OR state = :state)
+  AND (:node::text IS NULL OR node = :node)
+  AND (:reference::text IS NULL OR reference = :reference)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: runs_due_lanes
-SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
+-- One step through the index for each lane, however many runs it has.
+WITH RECURSIVE lanes (lane) AS (
+    (SELECT lane FROM runs WHERE state = :state AND due_at IS NOT NULL ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (SELECT lane FROM runs WHERE state = :state AND due_at IS NOT NULL AND lane > lanes.lane ORDER BY lane LIMIT 1)
+    FROM lanes WHERE lane IS NOT NULL
+)
+SELECT lane FROM lanes
+WHERE EXISTS (SELECT 1 FROM runs WHERE state = :state AND runs.lane = lanes.lane AND due_at <= :now);
 
 -- name: runs_take
 -- Queued runs that are about to be submitted. A start is left to the process that took it in for a moment: it may have
@@ -269,7 +309,9 @@ UPDATE runs SET due_at = :now, leased_by = NULL, version = version + 1
 WHERE id = :id AND state = 'running' AND due_at > :now;
 
 -- name: runs_running
-SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
+SELECT (SELECT count(*) FROM runs WHERE state = 'submitting' AND lane = :lane)
+     + (SELECT count(*) FROM runs WHERE state = 'running' AND lane = :lane AND due_at IS NOT NULL)
+     + (SELECT count(*) FROM runs WHERE state = 'running' AND lane = :lane AND due_at IS NULL);
 
 -- name: runs_expired
 SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
@@ -280,20 +322,25 @@ SELECT doc, version, due_at FROM runs
 WHERE state = 'submitting'
   AND (leased_by IS NULL OR leased_by NOT IN (
        SELECT id FROM replicas WHERE seen_at > extract(epoch FROM clock_timestamp()) - :alive_s::float8))
-ORDER BY id LIMIT :limit;
+LIMIT :limit;
 
 -- name: runs_resting
 SELECT id FROM runs WHERE id = ANY(:ids::text[])
   AND (deadline_at IS NULL OR state = 'submit_unknown' OR (state = 'running' AND due_at IS NULL));
 
 -- name: runs_counts
-SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
+SELECT state, count(*) FROM runs WHERE state IN ('queued', 'submitting', 'running', 'submit_unknown') GROUP BY state;
 
 -- name: runs_release
 -- Running tasks are looked at again soon, those that wait for input too: a callback may have come, or the node that
--- goes on with them may have been called, while nobody was there to take note of it.
+-- goes on with them may have been called, while nobody was there to take note of it. So many at a time, since a
+-- statement must not last.
 UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
-WHERE state = 'running' OR (due_at IS NOT NULL AND leased_by IS NOT NULL);
+WHERE id = ANY(ARRAY(
+    SELECT id FROM runs
+    WHERE (state = 'running' AND (due_at IS NULL OR due_at > :now OR leased_by IS NOT NULL))
+       OR (due_at IS NOT NULL AND leased_by IS NOT NULL)
+    LIMIT :limit));
 
 -- name: runs_release_of
 UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
@@ -340,7 +387,7 @@ SELECT * FROM delivery_log WHERE workspace = :workspace
   AND (:run::text IS NULL OR run_id = :run)
   AND (:event::text IS NULL OR event_id = :event)
   AND (:state::text IS NULL OR state = :state)
-  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+  AND id COLLATE "C" < coalesce(:before::text, '~')
 ORDER BY id COLLATE "C" DESC LIMIT :limit;
 
 -- name: deliveries_list_of_endpoint
@@ -348,7 +395,7 @@ SELECT * FROM delivery_log WHERE endpoint_id = :endpoint AND workspace = :worksp
   AND (:run::text IS NULL OR run_id = :run)
   AND (:event::text IS NULL OR event_id = :event)
   AND (:state::text IS NULL OR state = :state)
-  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+  AND id COLLATE "C" < coalesce(:before::text, '~')
 ORDER BY id COLLATE "C" DESC LIMIT :limit;
 
 -- name: deliveries_list_of_run
@@ -356,7 +403,7 @@ SELECT * FROM delivery_log WHERE run_id = :run AND workspace = :workspace
   AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
   AND (:event::text IS NULL OR event_id = :event)
   AND (:state::text IS NULL OR state = :state)
-  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+  AND id COLLATE "C" < coalesce(:before::text, '~')
 ORDER BY id COLLATE "C" DESC LIMIT :limit;
 
 -- name: deliveries_list_of_event
@@ -364,7 +411,16 @@ SELECT * FROM delivery_log WHERE event_id = :event AND workspace = :workspace
   AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
   AND (:run::text IS NULL OR run_id = :run)
   AND (:state::text IS NULL OR state = :state)
-  AND (:before::text IS NULL OR id COLLATE "C" < :before)
+  AND id COLLATE "C" < coalesce(:before::text, '~')
+ORDER BY id COLLATE "C" DESC LIMIT :limit;
+
+-- name: deliveries_list_of_state
+-- Those that have not been delivered, in one of the two states of such.
+SELECT * FROM delivery_log WHERE workspace = :workspace AND state = :state AND state <> 'delivered'
+  AND (:endpoint::text IS NULL OR endpoint_id = :endpoint)
+  AND (:run::text IS NULL OR run_id = :run)
+  AND (:event::text IS NULL OR event_id = :event)
+  AND id COLLATE "C" < coalesce(:before::text, '~')
 ORDER BY id COLLATE "C" DESC LIMIT :limit;
 
 -- name: delivery_get
@@ -423,11 +479,17 @@ SELECT type, body FROM events WHERE id = :id AND workspace = :workspace;
 -- name: events_get
 SELECT id, type, body FROM events WHERE id = ANY(:ids::text[]);
 
+-- name: events_floor
+-- How far down so many events reach.
+SELECT xid::text::bigint AS place FROM events
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+ORDER BY events.xid DESC, id DESC LIMIT 1 OFFSET :window;
+
 -- name: events_before
 -- Events are read in the order of their transactions, and only those below the oldest that is still at work: what
 -- becomes visible later stands after them, however long its commit took. See docs/decisions/0011-the-order-of-events.md.
-SELECT xid::text::bigint, id, type, body FROM events
-WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
+SELECT xid::text::bigint AS place, id, type, body FROM events
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id) AND xid >= :floor::bigint::text::xid8
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
   AND ((:node::text IS NULL AND :reference::text IS NULL)
@@ -436,8 +498,20 @@ WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
                     AND (:reference::text IS NULL OR reference = :reference)))
 ORDER BY xid DESC, id DESC LIMIT :limit;
 
+-- name: events_before_of_seldom
+SELECT xid::text::bigint AS place, id, type, body FROM events
+WHERE workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id) AND xid >= :floor::bigint::text::xid8
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND type = ANY(:types::text[])
+  AND type NOT IN ('run.queued', 'run.running', 'run.progressed', 'run.succeeded')
+  AND ((:node::text IS NULL AND :reference::text IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node::text IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference::text IS NULL OR reference = :reference)))
+ORDER BY xid DESC, id DESC LIMIT :limit;
+
 -- name: events_after
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -448,7 +522,7 @@ WHERE workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
 ORDER BY xid, id LIMIT :limit;
 
 -- name: events_before_of_run
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE run_id = :run AND workspace = :workspace AND (xid, id) < (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -459,7 +533,7 @@ WHERE run_id = :run AND workspace = :workspace AND (xid, id) < (:place::bigint::
 ORDER BY xid DESC, id DESC LIMIT :limit;
 
 -- name: events_after_of_run
-SELECT xid::text::bigint, id, type, body FROM events
+SELECT xid::text::bigint AS place, id, type, body FROM events
 WHERE run_id = :run AND workspace = :workspace AND (xid, id) > (:place::bigint::text::xid8, :id)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND type = ANY(:types::text[])
@@ -470,15 +544,15 @@ WHERE run_id = :run AND workspace = :workspace AND (xid, id) > (:place::bigint::
 ORDER BY xid, id LIMIT :limit;
 
 -- name: events_newest
-SELECT xid::text::bigint, id FROM events
+SELECT xid::text::bigint AS place, id FROM events
 WHERE workspace = :workspace AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid DESC, id DESC LIMIT 1;
 
 -- name: event_place
-SELECT xid::text::bigint FROM events WHERE id = :id AND workspace = :workspace;
+SELECT xid::text::bigint AS place FROM events WHERE id = :id AND workspace = :workspace;
 
 -- name: events_later
-SELECT xid::text::bigint FROM events
+SELECT xid::text::bigint AS place FROM events
 WHERE workspace = :workspace AND id > :id AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid, id LIMIT 1;
 
@@ -501,7 +575,7 @@ SELECT wanted.n, doc, version FROM unnest(:k1::text[]) WITH ORDINALITY AS wanted
 -- name: endpoints_list
 SELECT doc FROM endpoints
 WHERE workspace = :workspace AND (:url_hash::text IS NULL OR url_hash = :url_hash)
-  AND (:before::text IS NULL OR id < :before)
+  AND id < coalesce(:before::text, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: endpoints_all
@@ -526,14 +600,19 @@ ON CONFLICT DO NOTHING;
 SELECT wanted.n, doc, version FROM unnest(:k1::text[]) WITH ORDINALITY AS wanted(id, n) JOIN groups USING (id);
 
 -- name: group_get
-SELECT doc FROM groups WHERE workspace = :workspace AND (id = :key OR group_key = :key);
+SELECT doc FROM groups WHERE id = :key AND workspace = :workspace
+UNION ALL
+SELECT doc FROM groups WHERE workspace = :workspace AND group_key = :key;
 
 -- name: group_of_identity
 SELECT doc FROM groups WHERE workspace = :workspace AND identity = :identity;
 
 -- name: groups_list
-SELECT doc FROM groups
-WHERE workspace = :workspace AND (:state::text IS NULL OR state = :state) AND (:before::text IS NULL OR id < :before)
+SELECT doc FROM groups WHERE workspace = :workspace AND id < coalesce(:before::text, '~')
+ORDER BY id DESC LIMIT :limit;
+
+-- name: groups_list_of_state
+SELECT doc FROM groups WHERE workspace = :workspace AND state = :state AND id < coalesce(:before::text, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: group_states

@@ -21,17 +21,57 @@ SELECT doc, version, due_at FROM runs WHERE id = :k1;
 SELECT doc, due_at FROM runs WHERE callback_token = :token;
 
 -- name: runs_list
+-- The narrowest word that is given finds its rows by an index of its own.
 SELECT doc, due_at FROM runs
-WHERE workspace = :workspace
+WHERE workspace = :workspace AND id < coalesce(:before, '~')
   AND (:state IS NULL OR state = :state)
   AND (:node IS NULL OR node = :node)
   AND (:reference IS NULL OR reference = :reference)
   AND (:group_id IS NULL OR group_id = :group_id)
-  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_state
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND state = :state AND id < coalesce(:before, '~')
+  AND (:node IS NULL OR node = :node)
+  AND (:reference IS NULL OR reference = :reference)
+  AND (:group_id IS NULL OR group_id = :group_id)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_node
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND node = :node AND id < coalesce(:before, '~')
+  AND (:state IS NULL OR state = :state)
+  AND (:reference IS NULL OR reference = :reference)
+  AND (:group_id IS NULL OR group_id = :group_id)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_reference
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND reference = :reference AND id < coalesce(:before, '~')
+  AND (:state IS NULL OR state = :state)
+  AND (:node IS NULL OR node = :node)
+  AND (:group_id IS NULL OR group_id = :group_id)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: runs_list_of_group
+SELECT doc, due_at FROM runs
+WHERE workspace = :workspace AND group_id = :group_id AND id < coalesce(:before, '~')
+  AND (:state IS NULL OR state = :state)
+  AND (:node IS NULL OR node = :node)
+  AND (:reference IS NULL OR reference = :reference)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: runs_due_lanes
-SELECT DISTINCT lane FROM runs WHERE state = :state AND due_at <= :now;
+-- One step through the index for each lane, however many runs it has.
+WITH RECURSIVE lanes (lane) AS (
+    SELECT min(lane) FROM runs WHERE state = :state AND due_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(lane) FROM runs WHERE state = :state AND due_at IS NOT NULL AND lane > lanes.lane)
+    FROM lanes WHERE lane IS NOT NULL
+)
+SELECT lane FROM lanes
+WHERE EXISTS (SELECT 1 FROM runs WHERE state = :state AND runs.lane = lanes.lane AND due_at <= :now);
 
 -- name: runs_take
 -- Queued runs that are decided on at once, in the same transaction, so no lease is needed.
@@ -57,7 +97,9 @@ UPDATE runs SET due_at = :now, leased_by = NULL, version = version + 1
 WHERE id = :id AND state = 'running' AND due_at > :now;
 
 -- name: runs_running
-SELECT count(*) FROM runs WHERE lane = :lane AND state IN ('submitting', 'running') AND deadline_at IS NOT NULL;
+SELECT (SELECT count(*) FROM runs WHERE state = 'submitting' AND lane = :lane)
+     + (SELECT count(*) FROM runs WHERE state = 'running' AND lane = :lane AND due_at IS NOT NULL)
+     + (SELECT count(*) FROM runs WHERE state = 'running' AND lane = :lane AND due_at IS NULL);
 
 -- name: runs_expired
 SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'submitting' ORDER BY deadline_at LIMIT :limit;
@@ -65,27 +107,32 @@ SELECT doc, version, due_at FROM runs WHERE deadline_at <= :now AND state <> 'su
 -- name: runs_orphaned
 -- Runs that are being submitted by nobody who is at work. A file has one process, so whoever is enrolled lives.
 SELECT doc, version, due_at FROM runs
-WHERE state = 'submitting' AND deadline_at IS NOT NULL
+WHERE state = 'submitting'
   AND (leased_by IS NULL OR leased_by NOT IN (SELECT id FROM replicas))
-ORDER BY id LIMIT :limit;
+LIMIT :limit;
 
 -- name: runs_resting
 SELECT id FROM runs WHERE id IN (SELECT value FROM json_each(:ids))
   AND (deadline_at IS NULL OR state = 'submit_unknown' OR (state = 'running' AND due_at IS NULL));
 
 -- name: runs_counts
-SELECT state, count(*) FROM runs WHERE deadline_at IS NOT NULL GROUP BY state;
+SELECT state, count(*) FROM runs WHERE state IN ('queued', 'submitting', 'running', 'submit_unknown') GROUP BY state;
 
 -- name: runs_release
 -- Running tasks are looked at again soon, those that wait for input too: a callback may have come, or the node that
--- goes on with them may have been called, while nobody was there to take note of it.
+-- goes on with them may have been called, while nobody was there to take note of it. So many at a time, since a
+-- statement must not last.
 UPDATE runs SET due_at = min(coalesce(due_at, :now), :now), leased_by = NULL, version = version + 1
-WHERE state = 'running' OR (due_at IS NOT NULL AND leased_by IS NOT NULL);
+WHERE id IN (SELECT id FROM runs
+             WHERE state = 'running' AND (due_at IS NULL OR due_at > :now OR leased_by IS NOT NULL)
+             UNION ALL
+             SELECT id FROM runs WHERE state <> 'running' AND due_at IS NOT NULL AND leased_by IS NOT NULL
+             LIMIT :limit);
 
 -- name: runs_release_of
 UPDATE runs SET due_at = min(coalesce(due_at, :now), :now), leased_by = NULL, version = version + 1
-WHERE (due_at IS NOT NULL AND leased_by IN (SELECT value FROM json_each(:owners)))
-   OR (state = 'running' AND due_at IS NULL);
+WHERE id IN (SELECT id FROM runs WHERE due_at IS NOT NULL AND leased_by IN (SELECT value FROM json_each(:owners))
+             UNION SELECT id FROM runs WHERE state = 'running' AND due_at IS NULL);
 
 -- name: input_insert
 INSERT INTO run_inputs (run_id, input) VALUES (:id, :input);
@@ -164,7 +211,7 @@ SELECT * FROM delivery_log WHERE workspace = :workspace
   AND (:run IS NULL OR run_id = :run)
   AND (:event IS NULL OR event_id = :event)
   AND (:state IS NULL OR state = :state)
-  AND (:before IS NULL OR id < :before)
+  AND id < coalesce(:before, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: deliveries_list_of_endpoint
@@ -172,7 +219,7 @@ SELECT * FROM delivery_log WHERE endpoint_id = :endpoint AND +workspace = :works
   AND (:run IS NULL OR run_id = :run)
   AND (:event IS NULL OR event_id = :event)
   AND (:state IS NULL OR state = :state)
-  AND (:before IS NULL OR id < :before)
+  AND id < coalesce(:before, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: deliveries_list_of_run
@@ -180,7 +227,7 @@ SELECT * FROM delivery_log WHERE run_id = :run AND +workspace = :workspace
   AND (:endpoint IS NULL OR endpoint_id = :endpoint)
   AND (:event IS NULL OR event_id = :event)
   AND (:state IS NULL OR state = :state)
-  AND (:before IS NULL OR id < :before)
+  AND id < coalesce(:before, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: deliveries_list_of_event
@@ -188,7 +235,16 @@ SELECT * FROM delivery_log WHERE event_id = :event AND +workspace = :workspace
   AND (:endpoint IS NULL OR endpoint_id = :endpoint)
   AND (:run IS NULL OR run_id = :run)
   AND (:state IS NULL OR state = :state)
-  AND (:before IS NULL OR id < :before)
+  AND id < coalesce(:before, '~')
+ORDER BY id DESC LIMIT :limit;
+
+-- name: deliveries_list_of_state
+-- Those that have not been delivered, in one of the two states of such.
+SELECT * FROM delivery_log WHERE workspace = :workspace AND state = :state AND state <> 'delivered'
+  AND (:endpoint IS NULL OR endpoint_id = :endpoint)
+  AND (:run IS NULL OR run_id = :run)
+  AND (:event IS NULL OR event_id = :event)
+  AND id < coalesce(:before, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: delivery_get
@@ -247,10 +303,26 @@ SELECT type, body FROM events WHERE id = :id AND workspace = :workspace;
 -- name: events_get
 SELECT id, type, body FROM events WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: events_floor
+-- How far down so many events reach.
+SELECT position FROM events WHERE workspace = :workspace AND (position, id) < (:place, :id)
+ORDER BY position DESC, id DESC LIMIT 1 OFFSET :window;
+
 -- name: events_before
 SELECT position, id, type, body FROM events
-WHERE workspace = :workspace AND (position, id) < (:place, :id)
+WHERE workspace = :workspace AND (position, id) < (:place, :id) AND position >= :floor
   AND type IN (SELECT value FROM json_each(:types))
+  AND ((:node IS NULL AND :reference IS NULL)
+       OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
+                    AND (:node IS NULL OR node LIKE :node ESCAPE '\')
+                    AND (:reference IS NULL OR reference = :reference)))
+ORDER BY position DESC, id DESC LIMIT :limit;
+
+-- name: events_before_of_seldom
+SELECT position, id, type, body FROM events
+WHERE workspace = :workspace AND (position, id) < (:place, :id) AND position >= :floor
+  AND type IN (SELECT value FROM json_each(:types))
+  AND type NOT IN ('run.queued', 'run.running', 'run.progressed', 'run.succeeded')
   AND ((:node IS NULL AND :reference IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
                     AND (:node IS NULL OR node LIKE :node ESCAPE '\')
@@ -335,7 +407,7 @@ WHERE id = :id AND version = :version;
 
 -- name: endpoints_list
 SELECT doc FROM endpoints
-WHERE workspace = :workspace AND (:url_hash IS NULL OR url_hash = :url_hash) AND (:before IS NULL OR id < :before)
+WHERE workspace = :workspace AND (:url_hash IS NULL OR url_hash = :url_hash) AND id < coalesce(:before, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: endpoints_all
@@ -364,14 +436,19 @@ WHERE id = :id AND version = :version;
 SELECT doc, version FROM groups WHERE id = :k1;
 
 -- name: group_get
-SELECT doc FROM groups WHERE workspace = :workspace AND (id = :key OR group_key = :key);
+SELECT doc FROM groups WHERE id = :key AND workspace = :workspace
+UNION ALL
+SELECT doc FROM groups WHERE workspace = :workspace AND group_key = :key;
 
 -- name: group_of_identity
 SELECT doc FROM groups WHERE workspace = :workspace AND identity = :identity;
 
 -- name: groups_list
-SELECT doc FROM groups
-WHERE workspace = :workspace AND (:state IS NULL OR state = :state) AND (:before IS NULL OR id < :before)
+SELECT doc FROM groups WHERE workspace = :workspace AND id < coalesce(:before, '~')
+ORDER BY id DESC LIMIT :limit;
+
+-- name: groups_list_of_state
+SELECT doc FROM groups WHERE workspace = :workspace AND state = :state AND id < coalesce(:before, '~')
 ORDER BY id DESC LIMIT :limit;
 
 -- name: group_states
