@@ -1,5 +1,6 @@
 """Time as an argument: code that needs the time is given a clock, tests give it theirs."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 _CATCHING_UP = 0.01  # share of the time that passes: a deadline of an hour is off by 36 s at most
+_COMPARED_S = 1.0  # the wall clock is looked at so often
 
 
 class Clock(Protocol):
@@ -42,20 +44,26 @@ class SystemClock:
         self.wall = wall
         self._elapsed = elapsed
         self._lock = threading.Lock()
-        self._read_at, self._now = elapsed(), wall()
+        self._compared = elapsed(), wall(), 0.0
 
     def now(self) -> float:
         """Return the time in epoch seconds; it never goes back and never jumps while the process lives."""
+        compared_at, then, missing_s = self._compared
+        passed_s = self._elapsed() - compared_at
+        most_s = passed_s * _CATCHING_UP
+        now = then + passed_s + min(max(missing_s, -most_s), most_s)
+        if passed_s >= _COMPARED_S:
+            self._compare(compared_at + passed_s, now)
+        return now
+
+    def _compare(self, read_at: float, now: float) -> None:
+        """Take note of what is missing to the wall clock, unless another thread has done so since."""
         with self._lock:
-            read_at = self._elapsed()
-            passed_s = read_at - self._read_at
-            most_s = passed_s * _CATCHING_UP
-            missing_s = self.wall() - (self._now + passed_s)
-            self._read_at = read_at
-            self._now += passed_s + min(max(missing_s, -most_s), most_s)
-            return self._now
+            if self._compared[0] < read_at:
+                self._compared = read_at, now, self.wall() - now
 
 
+@functools.lru_cache(maxsize=4096)  # a run's moments are written for each of its events and answers
 def isoformat(epoch_s: float) -> str:
     """Write a moment as RFC 3339 in UTC with milliseconds: `2026-11-22T10:00:00.123Z`."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -5,12 +5,12 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from service.ids import new_id
+from service.log import request_id
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")
 _LAST = ((b"connection", b"close"),)  # who keeps a connection to a process that stops would meet a closed door
@@ -26,7 +26,7 @@ class RequestLog(ASGIMiddleware):
         """Pass the request on and tell what became of it."""
         services = scope["litestar_app"].state.services
         begun = time.perf_counter()
-        request_id = _given_id(scope) or new_id("req", services.clock.now())
+        ident = _given_id(scope) or new_id("req", services.clock.now())
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
         async def send_with_id(message: Message) -> None:
@@ -35,12 +35,13 @@ class RequestLog(ASGIMiddleware):
                 status = int(message["status"])
                 message["headers"] = [
                     *message.get("headers", ()),
-                    (b"x-request-id", request_id.encode()),
+                    (b"x-request-id", ident.encode()),
                     *(() if services.is_ready() else _LAST),
                 ]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        before = request_id.set(ident)
+        try:
             await next_app(scope, receive, send_with_id)
             took_s = time.perf_counter() - begun
             route = _route(scope)
@@ -53,6 +54,8 @@ class RequestLog(ASGIMiddleware):
                     status=status,
                     ms=round(took_s * 1000, 1),
                 )
+        finally:
+            request_id.reset(before)
 
 
 def _given_id(scope: Any) -> str | None:
