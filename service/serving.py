@@ -30,7 +30,7 @@ _WRONG_WORDS = "ASGI callable returned without completing handshake."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Objects made before the youngest are looked through, and such looks before older ones are: a run makes some thousands,
 # nearly all of which are freed by their last user, so that the default of 700 looks through them in vain.
-_GC_THRESHOLDS = (20_000, 20, 50)
+_GC_THRESHOLDS = (50_000, 20, 100)
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -23,7 +23,7 @@ from service.settings import Secret
 from service.upstream.masking import Mask
 
 _KEEPALIVE_S = 4.0  # shorter than servers', so that a paid request never meets a connection being closed
-_CONNECT_S = 5.0
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
 _STOOD_STILL_S = 0.5  # a timer that rings so late rings in a process that was frozen
 _CATCH_UP_S = 2.0
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -145,15 +145,19 @@ class Transport:
             NotSent: No connection came about.
             Unconfirmed: The request left, and no whole answer came back.
         """
-        accept = "*/*" if keep else "application/json"
-        async with self._opened(request, timeout_s, accept) as response:
-            first = await response.content.readany()
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            if keep is not None and _is_file(response, first):
-                kept = await keep(_chunks(first, response))
-                return WireAnswer(status=response.status, headers=headers, body=b"", kept=kept)
-            body = self._mask.whole(await _read(first, response))
-            return WireAnswer(status=response.status, headers=headers, body=body)
+        asking = self._asking(request, "*/*" if keep else "application/json")
+        with _told_apart(timeout_s):
+            async with _Within(timeout_s), asking as response:
+                return await self._answer(response, keep)
+
+    async def _answer(self, response: aiohttp.ClientResponse, keep: Keep | None) -> WireAnswer:
+        first = await response.content.readany()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if keep is not None and _is_file(response, first):
+            kept = await keep(_chunks(first, response))
+            return WireAnswer(status=response.status, headers=headers, body=b"", kept=kept)
+        body = self._mask.whole(await _read(first, response))
+        return WireAnswer(status=response.status, headers=headers, body=body)
 
     @contextlib.asynccontextmanager
     async def streaming(self, request: OutgoingRequest, *, timeout_s: float) -> AsyncIterator[WireStream]:
@@ -163,10 +167,12 @@ class Transport:
             NotSent: No connection came about.
             Unconfirmed: The request left, and no whole answer came back.
         """
-        async with self._opened(request, timeout_s, "text/event-stream") as response:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            pieces = self._mask.pieces(response.content.iter_any())
-            yield WireStream(status=response.status, headers=headers, pieces=pieces)
+        asking = self._asking(request, "text/event-stream")
+        with _told_apart(timeout_s):
+            async with _Within(timeout_s), asking as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                pieces = self._mask.pieces(response.content.iter_any())
+                yield WireStream(status=response.status, headers=headers, pieces=pieces)
 
     @contextlib.asynccontextmanager
     async def socket(
@@ -201,27 +207,18 @@ class Transport:
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise NotSent(f"the WebSocket to upstream could not be opened: {_said(exc)}") from exc
 
-    @contextlib.asynccontextmanager
-    async def _opened(
-        self, request: OutgoingRequest, timeout_s: float, accept: str
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        session = self._open_session()
+    def _asking(
+        self, request: OutgoingRequest, accept: str
+    ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
         data, content_type = _encoded(request)
-        headers = self._headers(request, accept) | content_type
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
-        with _told_apart(timeout_s):
-            async with (
-                _within(timeout_s),
-                session.request(
-                    request.method,
-                    self._url(request),
-                    data=data,
-                    headers=headers,
-                    allow_redirects=False,
-                    timeout=timeout,
-                ) as response,
-            ):
-                yield response
+        return self._open_session().request(
+            request.method,
+            self._url(request),
+            data=data,
+            headers=self._headers(request, accept) | content_type,
+            allow_redirects=False,
+            timeout=_TIMEOUT,
+        )
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -241,22 +238,27 @@ class Transport:
         return url
 
 
-@contextlib.asynccontextmanager
-async def _within(timeout_s: float) -> AsyncIterator[None]:
-    """Raise `TimeoutError` after a time; a process that stood still takes in first what has come meanwhile."""
-    loop = asyncio.get_running_loop()
-    due_at = loop.time() + timeout_s
-    async with asyncio.timeout(None) as limit:
+class _Within:
+    """Raises `TimeoutError` after a time; a process that stood still takes in first what has come meanwhile."""
 
-        def end() -> None:
-            late_s = loop.time() - due_at
-            limit.reschedule(loop.time() + (_CATCH_UP_S if late_s > _STOOD_STILL_S else 0.0))
+    def __init__(self, timeout_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit = asyncio.timeout(None)
+        self._due_at = self._loop.time() + timeout_s
+        self._timer = self._loop.call_at(self._due_at, self._end)
 
-        timer = loop.call_at(due_at, end)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    def _end(self) -> None:
+        late_s = self._loop.time() - self._due_at
+        self._limit.reschedule(self._loop.time() + (_CATCH_UP_S if late_s > _STOOD_STILL_S else 0.0))
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._limit.__aexit__(kind, exc, traceback)
 
 
 @contextlib.contextmanager
