@@ -1,6 +1,5 @@
 """Log lines: facts as fields, pretty on a terminal, JSON for machines; secrets never reach here."""
 
-import contextlib
 import logging
 import sys
 from contextvars import ContextVar
@@ -31,7 +30,7 @@ def configure_log(form: Literal["text", "json"]) -> Log:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
@@ -56,12 +55,16 @@ class _Unfailing:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        try:  # noqa: SIM105 - `contextlib.suppress` costs as much as the line
             self._stream.write(text)
+        except (OSError, ValueError):
+            pass
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        try:  # noqa: SIM105 - as above
             self._stream.flush()
+        except (OSError, ValueError):
+            pass
 
 
 def silent_log() -> Log:
