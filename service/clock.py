@@ -1,6 +1,7 @@
 """Time as an argument: code that needs the time is given a clock, tests give it theirs."""
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -63,10 +64,16 @@ class SystemClock:
                 self._compared = read_at, now, self.wall() - now
 
 
-@functools.lru_cache(maxsize=4096)  # a run's moments are written for each of its events and answers
 def isoformat(epoch_s: float) -> str:
     """Write a moment as RFC 3339 in UTC with milliseconds: `2026-11-22T10:00:00.123Z`."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    second = math.floor(epoch_s)
+    over, microseconds = divmod(round((epoch_s - second) * 1e6), 1_000_000)
+    return f"{_isoformat_s(second + over)}.{microseconds // 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=1024)  # most moments that are written are of the same few seconds
+def _isoformat_s(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 def parse_moment(text: str) -> float:

@@ -72,10 +72,11 @@ class SqliteEngine:
 
     async def read(self, name: str, /, **values: Any) -> list[Row]:
         """Run a statement that reads."""
-        if self._reader is None:
+        reader = self._writer.idle or self._reader
+        if reader is None:
             raise StoreError("the database is closed")
         try:
-            return self._reader.execute(self._sql[name], _bound(values)).fetchall()
+            return reader.execute(self._sql[name], _bound(values)).fetchall()
         except sqlite3.Error as exc:
             raise StoreError(f"the database could not be read: {exc}") from exc
 

@@ -48,12 +48,18 @@ class Writer:
         self._connection: sqlite3.Connection
         self._waiting: deque[_Work] = deque()
         self._working: asyncio.Task[None] | None = None
+        self._is_lent = False
 
     async def start(self) -> None:
         """Open the connection; raises what opening it raises."""
         thread = ThreadPoolExecutor(1, "store-writer")
         self._connection = await asyncio.get_running_loop().run_in_executor(thread, self._connect)
         self._thread = thread
+
+    @property
+    def idle(self) -> sqlite3.Connection | None:
+        """The connection for a read, while nothing is being committed: what it has just written it has in memory."""
+        return None if self._is_lent or self._thread is None else self._connection
 
     async def stop(self) -> None:
         """Finish what waits and close the connection."""
@@ -95,9 +101,12 @@ class Writer:
         try:
             while self._waiting:
                 batch = self._next_batch()
-                _resolve(await self._committed(batch, functools.partial(loop.run_in_executor, thread)))
+                self._is_lent = True
+                outcomes = await self._committed(batch, functools.partial(loop.run_in_executor, thread))
+                self._is_lent = False
+                _resolve(outcomes)
         finally:
-            self._working = None
+            self._working, self._is_lent = None, False
 
     def _next_batch(self) -> list[_Work]:
         """Take what waits; long work goes alone."""
