@@ -61,6 +61,7 @@ async def _row(server: PostgresServer, node: str, workers: int) -> tuple[str, ..
         around.open("--workers", str(workers)),
         server_meter(server, url) as meter,
     ):
+        await around.halley.said("Halley listens")  # all workers do: the first would get all connections
         await _carried_out(around, node, range(_AT_ONCE))  # connections and caches are there
         before, began_at = await _spent(around, meter), time.perf_counter()
         await _carried_out(around, node, range(_AT_ONCE, _AT_ONCE + _RUNS))

@@ -18,9 +18,10 @@ _LOOK_S = 0.01
 
 
 class Running(Struct, frozen=True):
-    """A process with its children."""
+    """A process with its children, and what it prints."""
 
     pid: int
+    printed: asyncio.StreamReader
 
     def cpu_s(self) -> float:
         """Return the processor time so far, of children that have ended too."""
@@ -42,6 +43,18 @@ class Running(Struct, frozen=True):
         """Return how many files and sockets it has open now."""
         return family_open_files(self.pid)
 
+    async def said(self, words: str) -> None:
+        """Return once it has printed a line with some words; reads what was printed until then.
+
+        Raises:
+            RuntimeError: It ended without.
+        """
+        async with asyncio.timeout(_PATIENCE_S):
+            async for line in self.printed:
+                if words in line.decode():
+                    return
+        raise RuntimeError(f"it never said: {words}")
+
 
 @contextlib.asynccontextmanager
 async def running(*words: str, environ: Mapping[str, str] | None = None, stop_s: float = 0.0) -> AsyncIterator[Running]:
@@ -56,12 +69,13 @@ async def running(*words: str, environ: Mapping[str, str] | None = None, stop_s:
         sys.executable,
         *words,
         env={**os.environ, **(environ or {})},
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
+    assert process.stdout is not None
     try:
-        yield Running(process.pid)
+        yield Running(process.pid, process.stdout)
     finally:
         if stop_s:
             await _stopped(process, stop_s)
