@@ -12,13 +12,13 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import uvloop
 
+from bench.parts.floors import bare_client
 from bench.parts.ground import Ground
 from bench.parts.latencies import Figures, figures
 from bench.parts.meters import own_peak_mb
-from bench.parts.processes import answering, running
+from bench.parts.receivers import Receivers, receivers
 from bench.parts.table import Budget, Line, figure, print_table
 from service.clock import SystemClock
 from service.delivery.courier import Courier
@@ -36,24 +36,22 @@ from service.secret_key import SecretKeys
 from service.store.opening import store_of
 from service.store.sql_store import SqlStore
 from service.workers.sweep import Crew, Sweep
-from tests.fakes.ports import free_port
 
 _RECEIVERS = 100
 _PER_S = 100
 _FEED_S = 8
 _BACKLOG = 10_000
 _FLOOD = 3000
-_PATIENCE_S = 120.0
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of this benchmark alone
 
 
 class Stage:
     """An outbox and its dispatcher, with the receivers at a port."""
 
-    def __init__(self, store: SqlStore, sender: Sender, base_url: str) -> None:
+    def __init__(self, store: SqlStore, sender: Sender, receivers: Receivers) -> None:
         self.store = store
         self.clock = SystemClock()
-        self.base_url = base_url
+        self.receivers = receivers
         self.sent: dict[str, float] = {}
         self._crew = Crew(silent_log())
         self._sealer = Sealer(SecretKeys(all=(b"k" * 32,)))
@@ -88,9 +86,9 @@ class Stage:
             Endpoint(
                 id=new_id("ep", now),
                 workspace=workspace,
-                url=self._sealer.seal(self.base_url + path),
+                url=self._sealer.seal(self.receivers.url + path),
                 url_hash=f"{path} {group}",
-                origin=self.base_url,
+                origin=self.receivers.url,
                 types=("run.queued",),
                 group=group,
                 secrets=(SigningSecret(sealed=self._sealer.seal(_SECRET)),),
@@ -121,30 +119,14 @@ class Stage:
         await self.store.start(queued(run), {}, None)
         self.sent[run_id] = time.time()
 
-    async def arrivals(self) -> dict[str, dict[str, float]]:
-        """Return when each event came, by path."""
-        async with httpx.AsyncClient(timeout=30) as client:
-            return dict((await client.get(f"{self.base_url}/arrivals")).json())
-
     async def latencies(self, workspace: str, prefix: str) -> list[float]:
         """Return the latencies of what came to paths that begin so."""
         found = []
-        for path, events in (await self.arrivals()).items():
+        for path, events in (await self.receivers.arrivals()).items():
             for event_id, at in events.items() if path.startswith(prefix) else ():
                 event = await self.store.body_of(workspace, event_id)
                 found.append(at - self.sent[json.loads(event[1])["data"]["id"]] if event else 0.0)
         return found
-
-    async def count(self, prefix: str) -> int:
-        """Return how many events came to paths that begin so."""
-        async with httpx.AsyncClient(timeout=30) as client:
-            return int((await client.get(f"{self.base_url}/count", params={"path": prefix})).json())
-
-    async def until(self, prefix: str, count: int) -> None:
-        """Return once so many events have come to paths that begin so."""
-        async with asyncio.timeout(_PATIENCE_S):
-            while await self.count(prefix) < count:  # noqa: ASYNC110 - they come to another process
-                await asyncio.sleep(0.1)
 
     async def close(self) -> None:
         """Stop, and give up what is under way."""
@@ -155,16 +137,13 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage() -> AsyncIterator[Stage]:
     """Run an empty outbox and its receivers."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="halley-bench-") as folder:
-        async with running("-m", "bench.parts.receivers", str(port)):
-            await answering(f"{url}/count?path=/")
+        async with bare_client() as client, receivers(client) as around:
             store = store_of(Path(folder) / "halley.db", SystemClock())
             sender = Sender(EgressGuard(parse_networks("127.0.0.0/8")))
             await store.open()
             await sender.start()
-            built = Stage(store, sender, url)
+            built = Stage(store, sender, around)
             yield built
             await built.close()
             await sender.close()
@@ -195,8 +174,8 @@ async def flood() -> Figures:
             await on.tell("few", "g")
             on.sweep.ring()
             await asyncio.sleep(0.1)
-        await on.until("/ok", 40)
-        left = _FLOOD - await on.count("/slow")
+        await on.receivers.told(40)
+        left = _FLOOD - await on.receivers.count("/slow")
         print(f"flood: {left} of {_FLOOD} events of the other tenant were still to come at the end")
         return figures(await on.latencies("few", "/ok"))
 
@@ -210,8 +189,8 @@ async def backlog(receivers: int) -> tuple[float, float]:
             await asyncio.gather(*(on.tell("w", f"g{n % receivers}") for n in range(begin, begin + 500)))
         begun = time.time()
         on.sweep.ring()
-        await on.until("/ok", _BACKLOG)
-        last = max(at for events in (await on.arrivals()).values() for at in events.values())
+        await on.receivers.told(_BACKLOG)
+        last = max(at for events in (await on.receivers.arrivals()).values() for at in events.values())
         return _BACKLOG / (last - begun), own_peak_mb()
 
 
@@ -224,7 +203,7 @@ async def catch_up() -> tuple[int, float]:
         begun = time.time()
         count = await on.store.recover(endpoint.id, 0.0, on.clock.now())
         on.sweep.ring()
-        await on.until("/ok", _BACKLOG)
+        await on.receivers.told(_BACKLOG)
         return count, time.time() - begun
 
 
@@ -262,9 +241,9 @@ async def _measure() -> None:
         )
     ]
     print_table(("from commit to arrival", "events", "p50 ms", "p95 ms", "worst ms", "p95, x"), rows)
-    for receivers in (1, 100):
-        per_s, peak_mb = await backlog(receivers)
-        print(f"{_BACKLOG} overdue to {receivers}: {per_s:,.0f} /s, peak {peak_mb:,.0f} MB of this process")
+    for count in (1, 100):
+        per_s, peak_mb = await backlog(count)
+        print(f"{_BACKLOG} overdue to {count}: {per_s:,.0f} /s, peak {peak_mb:,.0f} MB of this process")
     count, seconds = await catch_up()
     print(f"recovered {count}: all there after {seconds:.1f} s\n", flush=True)
 

@@ -10,27 +10,26 @@ import contextlib
 import os
 import sqlite3
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import asyncpg
+import msgspec
 import uvloop
 from msgspec import Struct
 
-from bench.parts.meters import ServerMeter
-from bench.parts.serving import KEY, Around, Halley, around, serving
+from bench.parts.latencies import at_once
+from bench.parts.meters import ServerMeter, server_meter
 from bench.parts.table import figure, print_table
+from bench.parts.world import World, world
 from tests.fakes.crowd import fill_postgres, fill_sqlite
 from tests.fakes.postgres import PostgresServer, postgres_server
 
 _JOB_S = 1.0
 _AT_ONCE = 64
 _PATIENCE_S = 180.0
+_STOP_S = 20.0
 _OPEN = ("runs", "run_inputs", "events", "timeline")
 
 
@@ -68,15 +67,13 @@ class Database:
     """A store to fill, and the Halleys that work on it one after the other.
 
     Args:
-        folder: Of its data.
-        world: Upstream and receiver.
+        around: Upstream, receiver, and a Halley that is not open yet.
         url: Of a PostgreSQL database; None for SQLite.
         meter: Of its server.
     """
 
-    def __init__(self, folder: Path, world: Around, url: str | None = None, meter: ServerMeter | None = None) -> None:
-        self._folder = folder
-        self._world = world
+    def __init__(self, around: World, url: str | None = None, meter: ServerMeter | None = None) -> None:
+        self._around = around
         self._url = url
         self._meter = meter
         self._copies = 0
@@ -87,63 +84,54 @@ class Database:
         """Its kind."""
         return "SQLite" if self._url is None else "PostgreSQL"
 
-    def serve(self) -> contextlib.AbstractAsyncContextManager[Halley]:
-        """Run a Halley on it."""
-        return serving(self._folder, self._world, self._url)
+    def open(self) -> contextlib.AbstractAsyncContextManager[float]:
+        """Run a Halley on it, which stops in good order; yields after how many seconds it was ready."""
+        return self._around.open(stop_s=_STOP_S)
 
-    async def measured(self, name: str, halley: Halley, sizes: Sizes) -> Case:
+    def started(self, name: str, ready_s: float) -> Started:
+        """Return what the start took that was just made."""
+        halley = self._around.halley
+        return Started(store=self.store, name=name, ready_s=ready_s, cpu_s=halley.cpu_s(), memory_mb=halley.memory_mb())
+
+    async def measured(self, name: str, sizes: Sizes) -> Case:
         """Lead runs, and return what each cost: the median of some rounds."""
-        rounds = [await self._round(halley, sizes.led) for _ in range(sizes.rounds)]
+        rounds = [await self._round(sizes.led) for _ in range(sizes.rounds)]
         servers = [server for _, server in rounds if server is not None]
         return Case(
             store=self.store,
             name=name,
             ms=statistics.median(own for own, _ in rounds),
             server_ms=statistics.median(servers) if servers else None,
-            memory_mb=halley.status("VmRSS") / 1024,
+            memory_mb=self._around.halley.memory_mb(),
         )
 
-    async def _round(self, halley: Halley, count: int) -> tuple[float, float | None]:
-        before, cpu_s = await self._meter.spent() if self._meter else None, halley.cpu_s()
-        await self.lead(halley, count)
-        own = 1000 * (halley.cpu_s() - cpu_s) / count
+    async def _round(self, count: int) -> tuple[float, float | None]:
+        before, cpu_s = await self._meter.spent() if self._meter else None, self._around.halley.cpu_s()
+        await self.lead(count)
+        own = 1000 * (self._around.halley.cpu_s() - cpu_s) / count
         if before is None or self._meter is None:
             return own, None
         return own, 1000 * (await self._meter.spent()).since(before).cpu_s / count
 
-    async def lead(self, halley: Halley, count: int) -> None:
+    async def lead(self, count: int) -> None:
         """Lead runs from their start to the arrival of their event."""
-        places = asyncio.Semaphore(_AT_ONCE)
-        async with aiohttp.ClientSession(headers={"X-API-Key": KEY}) as client:
+        numbers = range(self._told, self._told + count)
+        await at_once(_AT_ONCE, numbers, lambda number: self._around.start("bench.called", number))
+        self._told = numbers.stop
+        await self._around.receivers.told(self._told)
 
-            async def start(number: int) -> None:
-                async with places:
-                    await started(client, halley, "bench.called", f"A comet {number}", self._world.receiver + "/ok")
-
-            await asyncio.gather(*(start(number) for number in range(count)))
-            self._told += count
-            await self._arrived(client)
-
-    async def _arrived(self, client: aiohttp.ClientSession) -> None:
-        async with asyncio.timeout(_PATIENCE_S):
-            while True:
-                async with client.get(f"{self._world.receiver}/count", params={"path": "/ok"}) as answer:
-                    if int(await answer.text()) >= self._told:
-                        return
-                await asyncio.sleep(0.1)
-
-    async def stand(self, halley: Halley, count: int) -> None:
+    async def stand(self, count: int) -> None:
         """Have so many more open runs stand there."""
-        async with aiohttp.ClientSession(headers={"X-API-Key": KEY}) as client:
-            run_id = await started(client, halley, "bench.standing", "standing", None)
-            async with asyncio.timeout(_PATIENCE_S):
-                while True:
-                    if await _state(client, halley, run_id) == "running":
-                        break
-                    await asyncio.sleep(0.05)
+        run_id = (await self._asked("POST", "/v1/nodes/bench.standing/runs", json={"text": "standing"}))["id"]
+        async with asyncio.timeout(_PATIENCE_S):
+            while (await self._asked("GET", f"/v1/runs/{run_id}"))["state"] != "running":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         now = time.time()
         due = f"CASE WHEN i % 100 = 0 THEN {now + 10} + i / 100 % 60 ELSE {now + 3600} + i % 3600 END"
         await self._copied(run_id, count, tables=_OPEN, due_at=due, deadline_at=f"{now + 9000} + i % 3600")
+
+    async def _asked(self, method: str, path: str, **words: Any) -> Any:
+        return msgspec.json.decode(await self._around.call(method, path, **words))
 
     async def end(self, count: int) -> None:
         """Have so many runs more stand there that have ended. No Halley may be at work."""
@@ -153,14 +141,14 @@ class Database:
     async def _copied(self, run_id: str, count: int, **words: Any) -> None:
         first, self._copies = self._copies + 1, self._copies + count
         if self._url is None:
-            await asyncio.to_thread(fill_sqlite, self._folder / "halley.db", run_id, first, count, **words)
+            await asyncio.to_thread(fill_sqlite, self._around.folder / "halley.db", run_id, first, count, **words)
         else:
             words.pop("is_served", None)
             await fill_postgres(self._url, run_id, first, count, **words)
 
     async def _fetch(self, sql: str) -> list[Any]:
         if self._url is None:
-            with contextlib.closing(sqlite3.connect(self._folder / "halley.db")) as connection:
+            with contextlib.closing(sqlite3.connect(self._around.folder / "halley.db")) as connection:
                 return connection.execute(sql).fetchall()
         connected: Any = await asyncpg.connect(self._url)
         try:
@@ -169,81 +157,56 @@ class Database:
             await connected.close()
 
 
-async def started(
-    client: aiohttp.ClientSession, halley: Halley, node: str, text: str, webhook: str | None, **headers: str
-) -> str:
-    """Start a run and return its id."""
-    told = {**({"Halley-Webhook-Url": webhook} if webhook else {}), **headers}
-    async with client.post(f"{halley.url}/v1/nodes/{node}/runs", json={"text": text}, headers=told) as answer:
-        if answer.status not in (200, 202):
-            raise RuntimeError(await answer.text())
-        return str((await answer.json())["id"])
-
-
-async def _state(client: aiohttp.ClientSession, halley: Halley, run_id: str) -> str:
-    async with client.get(f"{halley.url}/v1/runs/{run_id}") as answer:
-        return str((await answer.json())["state"])
-
-
 @contextlib.asynccontextmanager
-async def _database(name: str, server: PostgresServer | None) -> AsyncIterator[Database]:
+async def _database(server: PostgresServer | None) -> AsyncIterator[Database]:
     """Make an empty store."""
-    with tempfile.TemporaryDirectory(prefix=f"halley-{name}-") as folder:
-        async with around(_JOB_S) as world:
-            if server is None:
-                yield Database(Path(folder), world)
-                return
-            url = await server.database()
-            watching = await asyncpg.connect(server.admin_url)
-            try:
-                yield Database(Path(folder), world, url, ServerMeter(watching, urlsplit(url).path.strip("/")))
-            finally:
-                await watching.close()
+    if server is None:
+        async with world(_JOB_S) as around:
+            yield Database(around)
+    else:
+        url = await server.database()
+        async with world(_JOB_S, url) as around, server_meter(server, url) as meter:
+            yield Database(around, url, meter)
 
 
 async def of_open_runs(sizes: Sizes, server: PostgresServer | None) -> tuple[list[Case], list[Started]]:
     """Measure one store with ever more open runs, and a start with all of them."""
-    async with _database("open", server) as database:
-        async with database.serve() as halley:
-            starts = [_start(database, "nothing", halley)]
-            await database.lead(halley, sizes.led)  # connections and caches are there
-            cases, standing = [await database.measured("nothing", halley, sizes)], 0
+    async with _database(server) as database:
+        async with database.open() as ready_s:
+            starts = [database.started("nothing", ready_s)]
+            await database.lead(sizes.led)  # connections and caches are there
+            cases, standing = [await database.measured("nothing", sizes)], 0
             for count in sizes.open_runs:
-                await database.stand(halley, count - standing)
+                await database.stand(count - standing)
                 standing = count
-                await database.lead(halley, sizes.led // 3)
-                cases.append(await database.measured(f"{count:,} open runs", halley, sizes))
-        async with database.serve() as halley:
-            return cases, [*starts, _start(database, f"{standing:,} open runs", halley)]
+                await database.lead(sizes.led // 3)
+                cases.append(await database.measured(f"{count:,} open runs", sizes))
+        async with database.open() as ready_s:
+            return cases, [*starts, database.started(f"{standing:,} open runs", ready_s)]
 
 
 async def of_a_start(sizes: Sizes, server: PostgresServer | None) -> tuple[list[Case], list[Started]]:
     """Measure a start among the open runs that a budget is set for."""
-    async with _database("start", server) as database:
-        async with database.serve() as halley:
-            await database.stand(halley, sizes.at_start)
-        async with database.serve() as halley:
-            return [], [_start(database, f"{sizes.at_start:,} open runs", halley)]
+    async with _database(server) as database:
+        async with database.open():
+            await database.stand(sizes.at_start)
+        async with database.open() as ready_s:
+            return [], [database.started(f"{sizes.at_start:,} open runs", ready_s)]
 
 
 async def of_ended_runs(sizes: Sizes, server: PostgresServer | None) -> tuple[list[Case], list[Started]]:
     """Measure one store with many runs that have ended, and a start with them."""
-    async with _database("ended", server) as database:
-        async with database.serve() as halley:
-            await database.lead(halley, 10)
+    async with _database(server) as database:
+        async with database.open():
+            await database.lead(10)
             await asyncio.sleep(1)  # the last outcome is written
         began_at = time.perf_counter()
         await database.end(sizes.ended)
         print(f"{database.store}: {sizes.ended:,} copies in {time.perf_counter() - began_at:.0f} s", flush=True)
-        async with database.serve() as halley:
-            start = _start(database, f"{sizes.ended:,} ended runs", halley)
-            await database.lead(halley, sizes.led)
-            return [await database.measured(f"{sizes.ended:,} ended runs", halley, sizes)], [start]
-
-
-def _start(database: Database, name: str, halley: Halley) -> Started:
-    memory_mb = halley.status("VmRSS") / 1024
-    return Started(store=database.store, name=name, ready_s=halley.ready_s, cpu_s=halley.cpu_s(), memory_mb=memory_mb)
+        async with database.open() as ready_s:
+            start = database.started(f"{sizes.ended:,} ended runs", ready_s)
+            await database.lead(sizes.led)
+            return [await database.measured(f"{sizes.ended:,} ended runs", sizes)], [start]
 
 
 def _print(cases: list[Case], starts: list[Started]) -> None:

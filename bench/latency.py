@@ -27,7 +27,7 @@ async def lines(_: Ground) -> list[Line]:
             commit = await _commits(per_s)
             numbers = range(begin, begin + int(per_s * _SECONDS))
             accepted = figures(await paced(per_s, numbers, lambda number: around.start("bench.called", number)))
-            await around.told(numbers.stop)
+            await around.receivers.told(numbers.stop)
             begin = numbers.stop
             found.append(_accept_line(per_s, accepted, commit))
             if per_s == _CALLED_BACK:

@@ -37,7 +37,7 @@ async def lines(ground: Ground) -> list[Line]:
         await around.end_jobs()
         async with around.open() as ready_s:
             await asyncio.sleep(_AFTER_S)
-            told_per_s = await around.count() / _AFTER_S
+            told_per_s = await around.receivers.count() / _AFTER_S
         return [*found, *_after_crash(ready_s, told_per_s, ground)]
 
 

@@ -91,9 +91,9 @@ async def whole_runs(way: Way, database: str | None = None) -> Took:
     """Start runs as fast as they are taken, and wait until the end of each has been told."""
     async with world(_JOB_S, database) as around, around.open():
         await at_once(_AT_ONCE, range(_WARM_RUNS), lambda number: around.start(way.node, number))
-        await around.told(_WARM_RUNS)  # connections and caches are there
+        await around.receivers.told(_WARM_RUNS)  # connections and caches are there
         began_at, cpu_s, all_runs = time.perf_counter(), around.halley.cpu_s(), _WARM_RUNS + _RUNS
         await at_once(_AT_ONCE, range(_WARM_RUNS, all_runs), lambda number: around.start(way.node, number))
-        await around.told(all_runs)
+        await around.receivers.told(all_runs)
         took_s = time.perf_counter() - began_at
         return Took(runs_per_s=_RUNS / took_s, cpu_ms=1000 * (around.halley.cpu_s() - cpu_s) / _RUNS)

@@ -12,19 +12,17 @@ import itertools
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import uvloop
 from msgspec import Struct
 
-from bench.parts.serving import KEY, Around, Halley, around, serving
 from bench.parts.table import figure
+from bench.parts.world import AUTH, World, world
 
 _JOB_S = 3.0
 _SAMPLE_S = 5.0
@@ -53,15 +51,13 @@ class Load:
 
     Args:
         client: With the API key.
-        halley: Whom it falls on.
-        world: Upstream and receiver.
+        around: Halley, whom it falls on, and those around it.
         chance: What is chosen at random.
     """
 
-    def __init__(self, client: aiohttp.ClientSession, halley: Halley, world: Around, chance: random.Random) -> None:
+    def __init__(self, client: aiohttp.ClientSession, around: World, chance: random.Random) -> None:
         self._client = client
-        self._url = halley.url
-        self._world = world
+        self._around = around
         self._chance = chance
         self._endpoints: list[str] = []
         self.started = 0
@@ -79,7 +75,7 @@ class Load:
             await self._asked("GET", f"/v1/runs/{run_id}", params={"wait": "5"} if number % 20 == 0 else None)
 
     def _kind(self, number: int) -> tuple[str, str, dict[str, str]]:
-        text, taken = f"A comet {number}", f"{self._world.receiver}/ok{number % 50}"
+        text, taken = f"A comet {number}", f"{self._around.receivers.url}/ok{number % 50}"
         kind = number % 10
         if kind < 4:
             return "bench.called", text, {"Halley-Webhook-Url": taken, "Halley-Reference": f"order-{number}"}
@@ -92,18 +88,20 @@ class Load:
         if kind == 8:
             return "bench.called", "broken", {"Halley-Webhook-Url": taken}
         is_failing = number % 100 == 9
-        return "bench.polled", text, {"Halley-Webhook-Url": f"{self._world.upstream}/failing"} if is_failing else {}
+        return "bench.polled", text, {"Halley-Webhook-Url": f"{self._around.upstream}/failing"} if is_failing else {}
 
     async def group(self, _: int) -> None:
         """Start a group of three."""
         runs = [{"node": "bench.called", "input": {"text": f"Scene {n}"}} for n in range(3)]
-        await self._asked("POST", "/v1/groups", json={"runs": runs, "webhook_url": f"{self._world.receiver}/okgroup"})
+        await self._asked(
+            "POST", "/v1/groups", json={"runs": runs, "webhook_url": f"{self._around.receivers.url}/okgroup"}
+        )
         self.started += len(runs)
 
     async def subscribe(self, number: int) -> None:
         """Make an endpoint, and delete the oldest."""
         body = {
-            "url": f"{self._world.receiver}/ok-endpoint{number}",
+            "url": f"{self._around.receivers.url}/ok-endpoint{number}",
             "types": ["run.succeeded"],
             "nodes": ["bench.direct"],
         }
@@ -124,13 +122,13 @@ class Load:
         while True:
             with contextlib.suppress(TimeoutError, aiohttp.ClientError):
                 async with asyncio.timeout(self._chance.uniform(*_LISTEN_S)):
-                    async with self._client.get(f"{self._url}/v1/events/stream") as answer:
+                    async with self._client.get(f"{self._around.url}/v1/events/stream") as answer:
                         async for _ in answer.content.iter_any():
                             pass
 
     async def _asked(self, method: str, path: str, *, is_json: bool = True, **words: Any) -> dict[str, Any]:
         try:
-            async with self._client.request(method, self._url + path, **words) as answer:
+            async with self._client.request(method, self._around.url + path, **words) as answer:
                 if answer.status >= 400:
                     self.refused[str(answer.status)] += 1
                     return {}
@@ -156,22 +154,22 @@ async def _steadily(per_s: float, until: float, work: Callable[[int], Awaitable[
         await asyncio.wait(under_way, timeout=_MINUTE_S)
 
 
-def sample(halley: Halley, folder: Path, at_s: float) -> Sample:
+def sample(around: World, at_s: float) -> Sample:
     """Return what Halley has now."""
     return Sample(
         at_s=at_s,
-        memory_mb=halley.status("VmRSS") / 1024,
-        open_files=halley.open_files(),
-        threads=halley.status("Threads"),
-        database_mb=sum(path.stat().st_size for path in folder.glob("halley.db*")) / 1e6,
+        memory_mb=around.halley.memory_mb(),
+        open_files=around.halley.open_files(),
+        threads=around.halley.threads(),
+        database_mb=sum(path.stat().st_size for path in around.folder.glob("halley.db*")) / 1e6,
     )
 
 
-async def _watch(halley: Halley, folder: Path, load: Load, until: float) -> list[Sample]:
+async def _watch(around: World, load: Load, until: float) -> list[Sample]:
     """Take samples, and print one a minute."""
     began_at, samples, printed = time.monotonic(), list[Sample](), -1
     while (now := time.monotonic()) < until:
-        samples.append(sample(halley, folder, now - began_at))
+        samples.append(sample(around, now - began_at))
         if (minute := int((now - began_at) / _MINUTE_S)) > printed:
             printed = minute
             _print(minute, samples[-1], load)
@@ -202,27 +200,25 @@ def growth_mb(samples: Sequence[Sample]) -> float:
 
 async def soak(minutes: float, per_s: float) -> list[Sample]:
     """Soak one Halley on a new SQLite file."""
-    with tempfile.TemporaryDirectory(prefix="halley-soak-") as name:
-        folder = Path(name)
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-        timeout = aiohttp.ClientTimeout(total=_MINUTE_S)
-        async with (
-            around(_JOB_S) as world,
-            serving(folder, world) as halley,
-            aiohttp.ClientSession(headers={"X-API-Key": KEY}, connector=connector, timeout=timeout) as client,
-        ):
-            load = Load(client, halley, world, random.Random(1))
-            until = time.monotonic() + minutes * _MINUTE_S
-            listeners = [asyncio.create_task(load.listen()) for _ in range(_LISTENERS)]
-            works = ((per_s, load.run), (0.5, load.group), (0.2, load.subscribe), (1.0, load.look))
-            (samples, *_) = await asyncio.gather(
-                _watch(halley, folder, load, until), *(_steadily(rate, until, work) for rate, work in works)
-            )
-            for each in listeners:
-                each.cancel()
-            await asyncio.wait(listeners)
-            print(f"refused: {dict(load.refused)}", flush=True)
-            return samples
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+    timeout = aiohttp.ClientTimeout(total=_MINUTE_S)
+    async with (
+        world(_JOB_S) as around,
+        around.open(),
+        aiohttp.ClientSession(headers=AUTH, connector=connector, timeout=timeout) as client,
+    ):
+        load = Load(client, around, random.Random(1))
+        until = time.monotonic() + minutes * _MINUTE_S
+        listeners = [asyncio.create_task(load.listen()) for _ in range(_LISTENERS)]
+        works = ((per_s, load.run), (0.5, load.group), (0.2, load.subscribe), (1.0, load.look))
+        (samples, *_) = await asyncio.gather(
+            _watch(around, load, until), *(_steadily(rate, until, work) for rate, work in works)
+        )
+        for each in listeners:
+            each.cancel()
+        await asyncio.wait(listeners)
+        print(f"refused: {dict(load.refused)}", flush=True)
+        return samples
 
 
 def main() -> None:

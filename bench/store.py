@@ -9,16 +9,14 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import msgspec
 import uvloop
 from msgspec import Struct
 
 from bench.parts.floors import Floor, postgres_floor, sqlite_floor
 from bench.parts.lives import Led, Order
-from bench.parts.meters import ServerMeter, Size, Spent, sizes
+from bench.parts.meters import Size, Spent, server_meter, sizes
 from bench.parts.table import figure, print_table
 from tests.fakes.postgres import PostgresServer, postgres_server
 
@@ -94,9 +92,7 @@ async def _outcome(case: Case, folder: Path, server: PostgresServer, seconds: fl
     if case.engine == "sqlite":
         return Outcome(case=case, led=await _led(case, str(folder / f"{case.callers}.db"), seconds))
     url = await server.database()
-    watching = await asyncpg.connect(server.admin_url)
-    try:
-        meter = ServerMeter(watching, urlsplit(url).path.strip("/"))
+    async with server_meter(server, url) as meter:
         before: list[Spent] = []
 
         async def begin() -> None:
@@ -104,8 +100,6 @@ async def _outcome(case: Case, folder: Path, server: PostgresServer, seconds: fl
 
         led = await _led(case, url, seconds, begin)
         spent = (await meter.spent()).since(before[0])
-    finally:
-        await watching.close()
     return Outcome(case=case, led=led, spent=spent, sizes=await sizes(url))
 
 

@@ -5,34 +5,23 @@ run, part by part, says more than runs a second: where all parts together have f
 make anything faster, and what more cores would give follows from the part that one process has to do alone.
 """
 
-import asyncio
-import contextlib
 import os
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from urllib.parse import urlsplit
 
-import aiohttp
-import asyncpg
 import uvloop
 from msgspec import Struct
 
-from bench.parts.meters import ServerMeter
+from bench.parts.latencies import at_once
+from bench.parts.meters import ServerMeter, own_cpu_s, server_meter
 from bench.parts.table import figure, print_table
-from tests.fakes.ports import free_port
+from bench.parts.world import World, world
 from tests.fakes.postgres import PostgresServer, postgres_server
 
-_KEY = "bench-key"
 _WORKERS = (1, 2, 1, 2)  # in turns, since others may be at work on this machine
 _NODES = {"bench.called": "called back", "bench.polled": "polled 3 times"}
 _RUNS = 2000
 _AT_ONCE = 64
 _JOB_S = 2.5
-_PATIENCE_S = 120.0
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _HEAD = ("whole runs", "runs/s", "halley", "postgres", "upstream", "receiver", "driver", "all, ms", "cores busy",
          "busiest worker", "its share")  # fmt: skip
 
@@ -51,114 +40,36 @@ class Parts(Struct, frozen=True, kw_only=True):
         )
 
 
-class World(Struct, frozen=True, kw_only=True):
-    """A Halley and those around it."""
-
-    url: str
-    receiver: str
-    pids: dict[str, int]
-    meter: ServerMeter
-
-    async def spent(self) -> Parts:
-        """Return the processor time so far."""
-        halley = self.pids["halley"]
-        spent = {name: _cpu_s(pid) for name, pid in self.pids.items() if name != "halley"}
-        return Parts(
-            workers={pid: _cpu_s(pid) for pid in (halley, *_children(halley))},
-            others={**spent, "postgres": (await self.meter.spent()).cpu_s, "driver": time.process_time()},
-        )
-
-
-@contextlib.asynccontextmanager
-async def world(server: PostgresServer, workers: int) -> AsyncIterator[World]:
-    """Run a Halley with so many workers on a database of its own, an upstream and a receiver."""
-    ports = [free_port() for _ in range(3)]
-    url, upstream, receiver = (f"http://127.0.0.1:{port}" for port in ports)
-    database = await server.database()
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "COMETAPI_KEY": "sk-bench",
-            "HALLEY_API_KEY": _KEY,
-            "HALLEY_DATABASE_URL": database,
-            "HALLEY_DATA_DIR": folder,
-            "HALLEY_EGRESS_ALLOW": "127.0.0.0/8",
-            "HALLEY_LOG": "json",
-            "HALLEY_NODES_PATH": str(Path(__file__).with_name("nodes")),
-            "HALLEY_PORT": str(ports[0]),
-            "HALLEY_PUBLIC_URL": url,
-            "HALLEY_UPSTREAM_URL": upstream,
-        }
-        async with contextlib.AsyncExitStack() as stack:
-            pids = {
-                "upstream": await _run(stack, "bench.parts.upstream", str(ports[1]), str(_JOB_S)),
-                "receiver": await _run(stack, "bench.parts.receivers", str(ports[2])),
-                "halley": await _run(stack, "service", "serve", "--workers", str(workers), environ=settings),
-            }
-            watching = await asyncpg.connect(server.admin_url)
-            stack.push_async_callback(watching.close)
-            for port in ports:
-                await _listening(port)
-            meter = ServerMeter(watching, urlsplit(database).path.strip("/"))
-            yield World(url=url, receiver=receiver, pids=pids, meter=meter)
-
-
-async def _run(
-    stack: contextlib.AsyncExitStack, module: str, *words: str, environ: Mapping[str, str] | None = None
-) -> int:
-    """Run a module as a process until the stack closes; its children follow it. Returns its id."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *words,
-        env={**os.environ, **(environ or {})},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+async def _spent(around: World, meter: ServerMeter) -> Parts:
+    """Return the processor time so far."""
+    return Parts(
+        workers=around.halley.members_cpu_s(),
+        others={
+            "postgres": (await meter.spent()).cpu_s,
+            "upstream": around.upstream_process.cpu_s(),
+            "receiver": around.receivers.process.cpu_s(),
+            "driver": own_cpu_s(),
+        },
     )
-
-    async def end() -> None:
-        process.terminate()
-        await process.wait()
-
-    stack.push_async_callback(end)
-    return process.pid
-
-
-async def _listening(port: int) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.05)
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-
-
-def _cpu_s(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int(_stat(int(folder.name))[1]) == pid:
-                found.append(int(folder.name))
-    return found
 
 
 async def _row(server: PostgresServer, node: str, workers: int) -> tuple[str, ...]:
-    """Have runs carried out and return what it took as a row of the table."""
-    async with world(server, workers) as around, aiohttp.ClientSession(headers={"X-API-Key": _KEY}) as client:
-        await _carried_out(client, around, node, _AT_ONCE, told_before=0)  # connections and caches are there
-        before, began_at = await around.spent(), time.perf_counter()
-        await _carried_out(client, around, node, _RUNS, told_before=_AT_ONCE)
-        took_s, spent = time.perf_counter() - began_at, (await around.spent()).since(before)
+    """Have runs carried out by so many workers and return what it took as a row of the table."""
+    url = await server.database()
+    async with (
+        world(_JOB_S, url) as around,
+        around.open("--workers", str(workers)),
+        server_meter(server, url) as meter,
+    ):
+        await around.halley.said("Halley listens")  # all workers do: the first would get all connections
+        await _carried_out(around, node, range(_AT_ONCE))  # connections and caches are there
+        before, began_at = await _spent(around, meter), time.perf_counter()
+        await _carried_out(around, node, range(_AT_ONCE, _AT_ONCE + _RUNS))
+        took_s, spent = time.perf_counter() - began_at, (await _spent(around, meter)).since(before)
+    return _cells(node, workers, took_s, spent)
+
+
+def _cells(node: str, workers: int, took_s: float, spent: Parts) -> tuple[str, ...]:
     halley, busiest = sum(spent.workers.values()), max(spent.workers.values())
     every = {"halley": halley, **spent.others}
     cells = [figure(1000 * every[name] / _RUNS, 2) for name in _HEAD[2:7]]
@@ -173,31 +84,10 @@ async def _row(server: PostgresServer, node: str, workers: int) -> tuple[str, ..
     )
 
 
-async def _carried_out(
-    client: aiohttp.ClientSession, around: World, node: str, count: int, *, told_before: int
-) -> None:
+async def _carried_out(around: World, node: str, numbers: range) -> None:
     """Start runs as fast as they are taken, and wait until the end of each has been told."""
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def start(number: int) -> None:
-        async with (
-            places,
-            client.post(
-                f"{around.url}/v1/nodes/{node}/runs",
-                json={"text": f"A comet {number}"},
-                headers={"Halley-Webhook-Url": f"{around.receiver}/ok"},
-            ) as answer,
-        ):
-            if answer.status != 202:
-                raise RuntimeError(await answer.text())
-
-    await asyncio.gather(*(start(number) for number in range(count)))
-    async with asyncio.timeout(_PATIENCE_S):
-        while True:
-            async with client.get(f"{around.receiver}/count", params={"path": "/ok"}) as answer:
-                if int(await answer.text()) >= told_before + count:
-                    return
-            await asyncio.sleep(0.1)
+    await at_once(_AT_ONCE, numbers, lambda number: around.start(node, number))
+    await around.receivers.told(numbers.stop)
 
 
 async def _measure() -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import asyncpg
 from msgspec import Struct
 
 from bench.parts.latencies import at_once, paced
-from bench.parts.processes import Running, answering, running
-from tests.fakes.ports import free_port
+from bench.parts.processes import Running, listening
 
 _ROW = "x" * 400
 _SHARE = 16  # rows of a shared commit
@@ -69,13 +68,9 @@ async def floors(folder: Path, postgres_url: str | None) -> Floors:
     )
 
 
-@asynccontextmanager
-async def bare_server() -> AsyncIterator[tuple[Running, str]]:
-    """Run the bare server; yields it and its URL."""
-    port = free_port()
-    async with running("-m", "bench.parts.bare", str(port)) as server:
-        await answering(f"http://127.0.0.1:{port}/")
-        yield server, f"http://127.0.0.1:{port}/"
+def bare_server() -> AbstractAsyncContextManager[tuple[Running, str]]:
+    """Run the bare server until the end of the block; yields it and its URL."""
+    return listening("bench.parts.bare")
 
 
 def bare_client() -> aiohttp.ClientSession:

@@ -3,15 +3,19 @@
 import contextlib
 import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 from msgspec import Struct
 
+from tests.fakes.crowd import TABLES
+from tests.fakes.postgres import PostgresServer
+
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _USER, _BEHIND_CHILDREN = 11, 15  # fields of /proc/PID/stat behind the name: user, system, and both of ended children
-TABLES = ("runs", "run_inputs", "events", "deliveries", "timeline", "callbacks", "idempotency_keys")
 
 
 class Spent(Struct, frozen=True, kw_only=True):
@@ -75,6 +79,16 @@ class ServerMeter:
         )
 
 
+@contextlib.asynccontextmanager
+async def server_meter(server: PostgresServer, url: str) -> AsyncIterator[ServerMeter]:
+    """Have a meter of a server at hand, for one of its databases, until the end of the block."""
+    connection = await asyncpg.connect(server.admin_url)
+    try:
+        yield ServerMeter(connection, urlsplit(url).path.strip("/"))
+    finally:
+        await connection.close()
+
+
 async def sizes(url: str) -> dict[str, Size]:
     """Return the sizes of the tables that grow with runs."""
     connection = await asyncpg.connect(url)
@@ -108,21 +122,36 @@ def own_cpu_s() -> float:
 
 def family_cpu_s(pid: int) -> float:
     """Return the processor time of a process and all that it began, those that have ended too."""
-    ticks = sum(int(field) for each in _family(pid) for field in _stat(each)[_USER:_BEHIND_CHILDREN])
-    return ticks * _TICK_S
+    return sum(members_cpu_s(pid).values())
+
+
+def members_cpu_s(pid: int) -> dict[int, float]:
+    """Return that time by process: of each that is there, and its children that have ended."""
+    return {each: _TICK_S * sum(map(int, _stat(each)[_USER:_BEHIND_CHILDREN])) for each in _family(pid)}
 
 
 def family_memory_mb(pid: int) -> float:
     """Return how much memory a process and all that it began have; what they share counts for each."""
-    return sum(_status_kb(each, "VmRSS") for each in _family(pid)) / 1024
+    return sum(_status(each, "VmRSS") for each in _family(pid)) / 1024
+
+
+def family_threads(pid: int) -> int:
+    """Return how many threads a process and all that it began have."""
+    return sum(_status(each, "Threads") for each in _family(pid))
+
+
+def family_open_files(pid: int) -> int:
+    """Return how many files and sockets a process and all that it began have open."""
+    return sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in _family(pid))
 
 
 def own_peak_mb() -> float:
     """Return the most memory that this process had."""
-    return _status_kb(os.getpid(), "VmHWM") / 1024
+    return _status(os.getpid(), "VmHWM") / 1024
 
 
-def _status_kb(pid: int, name: str) -> int:
+def _status(pid: int, name: str) -> int:
+    """Return a number of a process's status; memory is in kB."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 

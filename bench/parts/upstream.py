@@ -1,12 +1,15 @@
 """An upstream in a process of its own that costs as little as can be: jobs that end after a while; see `bench/nodes`.
 
-`python -m bench.parts.upstream PORT SECONDS`; a job that is given `notify` tells there when it has ended. What it saw
-is told in JSON, times in epoch seconds: `GET /bench/called` when it called back for each text and how long the answer
-took, `GET /bench/asked` when it was asked about each job. After `POST /bench/over` all jobs are over.
+`python -m bench.parts.upstream PORT SECONDS`; a job that is given `notify` tells there when it has ended. The text
+"broken" fails at once, "standing" is under way until all jobs are over, and `/bench/direct` answers with its result.
+What it saw is told in JSON, times in epoch seconds: `GET /bench/called` when it called back for each text and how long
+the answer took, `GET /bench/asked` when it was asked about each job. After `POST /bench/over` all jobs are over.
+`/failing` is a receiver that takes nothing, at another origin than those that do.
 """
 
 import asyncio
 import itertools
+import math
 import sys
 import time
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+_DIRECT = {"job": {"id": "direct", "phase": "done", "files": [{"href": "https://files.example/direct.png"}]}}
 _KEEPALIVE_S = 3.0  # shorter than Halley's: a callback that meets a connection being closed is lost, and not repeated
 _SURELY_OVER_S = 0.01  # a timer may come a moment early, and what it tells then is no end
 
@@ -39,7 +43,9 @@ class Upstream:
     async def submit(self, request: web.Request) -> web.Response:
         """Begin a job."""
         given, name = await request.json(), f"j{next(self._numbers)}"
-        self._ends[name] = time.monotonic() + self._seconds
+        if given["text"] == "broken":
+            return web.json_response({"job": {"id": name, "phase": "broken", "files": []}})
+        self._ends[name] = math.inf if given["text"] == "standing" else time.monotonic() + self._seconds
         self._asked[name] = []
         if "notify" in given:
             task = asyncio.create_task(self._call(given["notify"], name, given["text"]))
@@ -53,6 +59,14 @@ class Upstream:
         async with self._client.post(url, json=self._job(name)) as answer:
             await answer.read()
         self._called[text] = began_at, time.time() - began_at
+
+    async def direct(self, _: web.Request) -> web.Response:
+        """Do a job while the caller waits."""
+        return web.json_response(_DIRECT)
+
+    async def fail(self, _: web.Request) -> web.Response:
+        """Take nothing."""
+        return web.Response(status=500)
 
     async def show(self, request: web.Request) -> web.Response:
         """Tell of a job."""
@@ -90,6 +104,8 @@ def application(upstream: Upstream) -> web.Application:
     app.on_cleanup.append(upstream.end)
     app.router.add_post("/bench/jobs", upstream.submit)
     app.router.add_get("/bench/jobs/{name}", upstream.show)
+    app.router.add_post("/bench/direct", upstream.direct)
+    app.router.add_post("/failing", upstream.fail)
     app.router.add_get("/bench/called", upstream.called)
     app.router.add_get("/bench/asked", upstream.asked)
     app.router.add_post("/bench/over", upstream.over)

@@ -1,104 +1,100 @@
 """A real `halley serve` on loopback, with an upstream and a receiver that are processes of their own."""
 
-import asyncio
 import contextlib
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from bench.parts.floors import bare_client
-from bench.parts.processes import Running, answering, running
+from bench.parts.processes import Running, answering, listening, running
+from bench.parts.receivers import Receivers, receivers
 from tests.fakes.ports import free_port
 
-_KEY = "bench-key"
-_PATIENCE_S = 180.0
+AUTH = {"X-API-Key": "bench-key"}
 _NODES = Path(__file__).parents[1] / "nodes"
 
 
 class World:
-    """Halley, which may be killed and started again, and those around it.
+    """Halley, which may be ended and started again, and those around it.
 
     Args:
         folder: Its data.
         client: Makes the requests.
+        upstream: The process that its runs are sent to, and the URL of that.
+        receivers: Those that hear of ends.
         more: Settings beside those that all have.
 
     Attributes:
-        folder: Halley's data.
+        url: Of Halley.
         upstream: URL of the upstream.
         halley: The process, while it is open.
     """
 
-    def __init__(self, folder: Path, client: aiohttp.ClientSession, more: dict[str, str]) -> None:
-        port, self._upstream_port, self._receiver_port = (free_port() for _ in range(3))
-        self._url, self.upstream, self._receiver = (
-            f"http://127.0.0.1:{each}" for each in (port, self._upstream_port, self._receiver_port)
-        )
+    def __init__(
+        self,
+        folder: Path,
+        client: aiohttp.ClientSession,
+        upstream: tuple[Running, str],
+        receivers: Receivers,
+        more: dict[str, str],
+    ) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
+        self.receivers = receivers
+        self.upstream_process, self.upstream = upstream
         self.halley: Running
         self._client = client
         self._settings = {
             "COMETAPI_KEY": "sk-bench",
-            "HALLEY_API_KEY": _KEY,
+            "HALLEY_API_KEY": AUTH["X-API-Key"],
             "HALLEY_DATA_DIR": str(folder),
             "HALLEY_EGRESS_ALLOW": "127.0.0.0/8",
             "HALLEY_LOG": "json",
             "HALLEY_NODES_PATH": str(_NODES),
             "HALLEY_PORT": str(port),
-            "HALLEY_PUBLIC_URL": self._url,
+            "HALLEY_PUBLIC_URL": self.url,
             "HALLEY_UPSTREAM_URL": self.upstream,
         } | more
 
     @contextlib.asynccontextmanager
-    async def surroundings(self, job_s: float) -> AsyncIterator[None]:
-        """Run the upstream, whose jobs take so long, and the receiver."""
-        async with (
-            running("-m", "bench.parts.upstream", str(self._upstream_port), str(job_s)),
-            running("-m", "bench.parts.receivers", str(self._receiver_port)),
-        ):
-            await answering(f"{self.upstream}/bench/called")
-            await answering(f"{self._receiver}/count?path=/")
-            yield
+    async def open(self, *words: str, stop_s: float = 0.0) -> AsyncIterator[float]:
+        """Run Halley until the end of the block; yields after how many seconds it was ready.
 
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[float]:
-        """Run Halley until the end of the block, where it is killed; yields after how many seconds it was ready."""
+        Args:
+            words: Of `halley serve`.
+            stop_s: How long it may take to stop in good order; without, it is killed.
+        """
         began_at = time.perf_counter()
-        async with running("-m", "service", "serve", environ=self._settings) as self.halley:
-            await answering(f"{self._url}/readyz")
+        async with running("-m", "service", "serve", *words, environ=self._settings, stop_s=stop_s) as self.halley:
+            await answering(f"{self.url}/readyz")
             yield time.perf_counter() - began_at
 
     async def start(self, node: str, number: int) -> float:
         """Start a run whose end is told to a path of its own; returns how many seconds the answer took."""
         began_at = time.perf_counter()
-        async with self._client.post(
-            f"{self._url}/v1/nodes/{node}/runs",
-            json={"text": f"A comet {number}"},
-            headers={"X-API-Key": _KEY, "Halley-Webhook-Url": f"{self._receiver}/ok/{number}"},
-        ) as answer:
-            if answer.status != 202:
-                raise RuntimeError(await answer.text())
-            await answer.read()
+        headers = {"Halley-Webhook-Url": f"{self.receivers.url}/ok/{number}"}
+        await self.call("POST", f"/v1/nodes/{node}/runs", json={"text": f"A comet {number}"}, headers=headers)
         return time.perf_counter() - began_at
 
-    async def told(self, count: int) -> None:
-        """Return once so many events have come to the receiver."""
-        async with asyncio.timeout(_PATIENCE_S):
-            while await self.count() < count:  # noqa: ASYNC110 - they come to another process
-                await asyncio.sleep(0.05)
+    async def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **words: Any) -> bytes:
+        """Ask something of Halley; returns the body of its answer.
 
-    async def count(self) -> int:
-        """Return how many events have come to the receiver."""
-        async with self._client.get(f"{self._receiver}/count", params={"path": "/ok"}) as answer:
-            return int(await answer.text())
+        Raises:
+            RuntimeError: It was refused.
+        """
+        async with self._client.request(method, self.url + path, headers=AUTH | (headers or {}), **words) as answer:
+            if not answer.ok:
+                raise RuntimeError(await answer.text())
+            return await answer.read()
 
     async def arrivals(self) -> dict[int, float]:
         """Return when the event of each run came, in epoch seconds."""
-        async with self._client.get(f"{self._receiver}/arrivals") as answer:
-            events = await answer.json()
+        events = await self.receivers.arrivals()
         return {int(path.rpartition("/")[2]): min(times.values()) for path, times in events.items()}
 
     async def callbacks(self) -> dict[int, tuple[float, float]]:
@@ -118,9 +114,17 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(job_s: float, database: str | None = None) -> AsyncIterator[World]:
-    """Run a Halley that is not open yet, on a SQLite file or on another database, and those around it."""
-    with tempfile.TemporaryDirectory(prefix="halley-bench-") as folder:
-        async with bare_client() as client:
-            made = World(Path(folder), client, {} if database is None else {"HALLEY_DATABASE_URL": database})
-            async with made.surroundings(job_s):
-                yield made
+    """Run a Halley that is not open yet, on a SQLite file or on another database, and those around it.
+
+    Args:
+        job_s: How long a job of the upstream takes.
+        database: URL of another database.
+    """
+    more = {} if database is None else {"HALLEY_DATABASE_URL": database}
+    async with (
+        bare_client() as client,
+        listening("bench.parts.upstream", str(job_s), path="/bench/called") as upstream,
+        receivers(client) as told,
+    ):
+        with tempfile.TemporaryDirectory(prefix="halley-bench-") as folder:
+            yield World(Path(folder), client, upstream, told, more)
