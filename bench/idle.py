@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import tempfile
 import time
 
 from msgspec import Struct
@@ -42,12 +43,16 @@ async def lines(_: Ground) -> list[Line]:
 
 async def _halley() -> Idle:
     starts = []
-    async with world(1.0) as around:
-        for _ in range(_STARTS):
+    with tempfile.TemporaryDirectory(prefix="halley-bench-") as compiled:
+        # As it is installed: a start that compiles all modules is no start that users see twice.
+        async with world(1.0, PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=compiled) as around:
+            async with around.open():
+                pass
+            for _ in range(_STARTS):
+                async with around.open() as start_s:
+                    starts.append(start_s)
             async with around.open() as start_s:
-                starts.append(start_s)
-        async with around.open() as start_s:
-            return await _idle(around.halley, statistics.median([*starts, start_s]))
+                return await _idle(around.halley, statistics.median([*starts, start_s]))
 
 
 async def _bare() -> Idle:

@@ -113,14 +113,15 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(job_s: float, database: str | None = None) -> AsyncIterator[World]:
+async def world(job_s: float, database: str | None = None, **environ: str) -> AsyncIterator[World]:
     """Run a Halley that is not open yet, on a SQLite file or on another database, and those around it.
 
     Args:
         job_s: How long a job of the upstream takes.
         database: URL of another database.
+        environ: More of Halley's environment.
     """
-    more = {} if database is None else {"HALLEY_DATABASE_URL": database}
+    more = environ if database is None else {"HALLEY_DATABASE_URL": database, **environ}
     async with (
         bare_client() as client,
         listening("bench.parts.upstream", str(job_s), path="/bench/called") as upstream,
