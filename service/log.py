@@ -2,11 +2,14 @@
 
 import logging
 import sys
+import time
 from contextvars import ContextVar
 from typing import Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
+
+from service.clock import isoformat
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -25,7 +28,7 @@ def configure_log(form: Literal["text", "json"]) -> Log:
         processors=[
             _with_request,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
+            _with_time,
             structlog.processors.format_exc_info,
             renderer,
         ],
@@ -36,6 +39,11 @@ def configure_log(form: Literal["text", "json"]) -> Log:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     # Bound once: a logger that is looked up for every line costs more than the line.
     return cast("Log", structlog.get_logger().bind())
+
+
+def _with_time(_logger: Any, _name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    line["timestamp"] = isoformat(time.time())
+    return line
 
 
 def _with_request(_logger: Any, _name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
