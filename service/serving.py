@@ -28,9 +28,10 @@ _KEEP_ALIVE_S = 75
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound
 _WRONG_WORDS = "ASGI callable returned without completing handshake."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Objects made before the youngest are looked through, and such looks before older ones are: a run makes some thousands,
-# nearly all of which are freed by their last user, so that the default of 700 looks through them in vain.
-_GC_THRESHOLDS = (50_000, 20, 100)
+# So many objects more than were freed are there before the youngest are looked through (the default is 700): a run makes
+# some thousands, nearly all of which are freed by their last user. What is left in circles, a few objects of a run, waits
+# for it in some megabytes.
+_GC_THRESHOLDS = (20_000, 10, 10)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
