@@ -28,9 +28,9 @@ _KEEP_ALIVE_S = 75
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound
 _WRONG_WORDS = "ASGI callable returned without completing handshake."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# So many objects more than were freed are there before the youngest are looked through (the default is 700): a run makes
-# some thousands, nearly all of which are freed by their last user. What is left in circles, a few objects of a run, waits
-# for it in some megabytes.
+# So many objects more than were freed are there before the youngest are looked through (the default is 700): a run
+# makes some thousands, nearly all of which are freed by their last user. What is left in circles, a few objects of a
+# run, waits for it in some megabytes.
 _GC_THRESHOLDS = (20_000, 10, 10)
 
 
