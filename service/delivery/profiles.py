@@ -4,6 +4,7 @@ A profile says what is sent, how the answer is read and on which ladder the deli
 the ladder's concern, how bytes travel the sender's. What the tools' own pages do not promise is marked as inferred.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -159,14 +160,19 @@ def guess(url: str) -> Profile:
         host = parts.hostname or ""
     except ValueError:
         return STANDARD
-    for profile in PROFILES.values():
-        if any(_fits(place, host, parts.path) for place in profile.places):
-            return profile
-    return STANDARD
+    fitting = (profile for profile, paths in _profiles_at(host) if paths.fullmatch(parts.path))
+    return next(fitting, STANDARD)
 
 
-def _fits(place: Place, host: str, path: str) -> bool:
-    return bool(re.fullmatch(place.host, host) and re.fullmatch(place.path, path, re.IGNORECASE))
+@functools.lru_cache(maxsize=1024)  # receivers are at few hosts, at each of which every run has a path of its own
+def _profiles_at(host: str) -> tuple[tuple[Profile, re.Pattern[str]], ...]:
+    """Return the profiles of receivers at a host, each with the paths that it is recognised by."""
+    return tuple(
+        (profile, re.compile(place.path, re.IGNORECASE))
+        for profile in PROFILES.values()
+        for place in profile.places
+        if re.fullmatch(place.host, host)
+    )
 
 
 def understood(profile: Profile, status: int, answer: str) -> tuple[Meaning, str]:

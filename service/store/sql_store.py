@@ -275,7 +275,7 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         started = await self._engine.settle(
             Unit(
                 select="start_seen" if key or allowance else "",
-                key=(key and key.scope, key and key.key, allowance and allowance.key_id, day_of(now), now),
+                key=(key.scope if key else None, key.key if key else None, *_counted(allowance, now), now),
                 touches=frozenset(touches),
                 plan=plan,
             )
@@ -521,6 +521,11 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def stray_rows(self) -> dict[str, int]:
         """Count rows whose counterpart is missing, by what they are."""
         return {name: int((await self._engine.read(f"check_{name}"))[0][0]) for name in STRAY}
+
+
+def _counted(allowance: Allowance | None, now: float) -> tuple[str | None, str | None]:
+    """Return the key and the day that a start is counted at."""
+    return (allowance.key_id, day_of(now)) if allowance else (None, None)
 
 
 def _listing(wanted: RunFilter) -> str:
