@@ -27,27 +27,29 @@ async def receive_callback(request: AnyRequest, token: Token) -> Response[bytes]
     """
     services = provide_services(request.app.state)
     body, now = await request.body(), services.clock.now()
-    run = await services.store.run_by_token(token)
-    node = services.catalog.nodes.get(run.node) if run else None
-    if run is None or node is None or node.plan.callback is None:
+    addressed = await services.store.addressed(token)
+    node = services.catalog.nodes.get(addressed.node) if addressed else None
+    if addressed is None or node is None or node.plan.callback is None:
         services.metrics.callbacks.labels("unknown").inc()
         wait_s = services.inbound.failed("callback", client_of(request.scope), now)
         if wait_s:
             return too_many(wait_s)
         raise NotFound("No run has this callback URL.")
-    if wait_s := services.inbound.called_back(run.id, now):
+    run_id = addressed.run_id
+    if wait_s := services.inbound.called_back(run_id, now):
         services.metrics.callbacks.labels("too_many").inc()
         return too_many(wait_s)
     callback, said = node.plan.callback, decode_body(body)
     if callback.challenge and isinstance(said, dict) and callback.challenge in said:
         # Upstream tries whether we are who the run says; nothing is told about the task yet.
-        services.log.info("callback.challenged", run=run.id)
+        services.log.info("callback.challenged", run=run_id)
         return json_response({callback.challenge: said[callback.challenge]})
     reading = node.reader.read("callback", Answer(body=said))
     min_interval_s = seconds(callback.min_interval)
-    await services.store.record_callback(
-        run.id, body, now, lambda current: hinted(current, reading, now, min_interval_s=min_interval_s)
+    change = await services.store.record_callback(
+        run_id, body, now, lambda current: hinted(current, reading, now, min_interval_s=min_interval_s)
     )
-    services.metrics.callbacks.labels("late" if run.is_final else "taken").inc()
-    services.log.info("callback.received", run=run.id, state=reading.state, status=reading.raw_status)
+    is_late = change is None or change.run.is_final
+    services.metrics.callbacks.labels("late" if is_late else "taken").inc()
+    services.log.info("callback.received", run=run_id, state=reading.state, status=reading.raw_status)
     return json_response({"received": True})

@@ -125,6 +125,13 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     expires_at: float
 
 
+class Addressed(NamedTuple):
+    """The run that a callback token leads to, and its node."""
+
+    run_id: str
+    node: str
+
+
 class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     """Everything that is kept."""
 
@@ -167,8 +174,8 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     async def run(self, run_id: str) -> Run | None:
         """Return a run."""
 
-    async def run_by_token(self, token: str) -> Run | None:
-        """Return the run that a callback token belongs to."""
+    async def addressed(self, token: str) -> Addressed | None:
+        """Return what a callback token leads to."""
 
     async def run_input(self, run_id: str) -> dict[str, Any]:
         """Return the whole input of a run."""
@@ -198,7 +205,7 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
         """Apply a fact to a run; returns what changed, or None when it changes nothing."""
 
     async def record_callback(self, run_id: str, body: bytes, now: float, decide: Decide) -> Change | None:
-        """Keep an inbound callback and apply it, in one transaction."""
+        """Keep an inbound callback and apply it, in one transaction; raises `NotFound` when the run is gone."""
 
     async def due_lanes(self, state: RunState, now: float) -> list[str]:
         """Return the lanes that have due runs in a state."""

@@ -10,17 +10,30 @@ from typing import Any
 import msgspec
 
 from service.clock import Clock
+from service.errors import NotFound
 from service.ids import made_at, new_id
 from service.lifecycle.group import Group
 from service.lifecycle.run import Change, Entry, Run
 from service.lifecycle.states import RunState
 from service.lifecycle.view import Sign
-from service.store.base import Decide, EventFilter, FileRecord, KeptEvent, KeyRecord, Kind, Listener, Place, RunFilter
+from service.store.base import (
+    Addressed,
+    Decide,
+    EventFilter,
+    FileRecord,
+    KeptEvent,
+    KeyRecord,
+    Kind,
+    Listener,
+    Place,
+    RunFilter,
+)
 from service.store.engine import Engine, Plan, Unit
 from service.store.groups import Member
 from service.store.outbox import Delivery
 from service.store.prompt import Handover, Nobody, Prompt
 from service.store.queries import STRAY
+from service.store.recent import Recent
 from service.store.rows import (
     CallbackRow,
     Row,
@@ -50,6 +63,8 @@ _TAKE_OVER_BATCH = 1000
 _RELEASE_BATCH = 20_000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
+_TOKENS, _INPUTS = 10_000, 1000  # of so many new runs
+_SMALL_INPUT_BYTES = 4096
 _WINDOW = 5000  # events that one look passes by
 _OFTEN = frozenset({"run.queued", "run.running", "run.progressed", "run.succeeded"})
 _BEFORE_ALL, _AFTER_ALL = Place(0, ""), Place(2**62, "")
@@ -79,6 +94,8 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         self._listeners: list[Listener] = []
         self._looks: Prompt[Run] = Nobody()
         self._attempts: Prompt[Delivery] = Nobody()
+        self._tokens: Recent[Addressed] = Recent(_TOKENS)
+        self._inputs: Recent[bytes] = Recent(_INPUTS)
         self._owner = owner or new_id("own", clock.now())
 
     # -- life of the store itself
@@ -155,15 +172,20 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         rows = await self._engine.read("run_get", id=run_id)
         return run_of(*rows[0]) if rows else None
 
-    async def run_by_token(self, token: str) -> Run | None:
-        """Return the run that a callback token belongs to."""
+    async def addressed(self, token: str) -> Addressed | None:
+        """Return what a callback token leads to."""
+        if (known := self._tokens.get(token)) is not None:
+            return known
         rows = await self._engine.read("run_by_token", token=token)
-        return run_of(*rows[0]) if rows else None
+        return Addressed(*rows[0]) if rows else None
 
     async def run_input(self, run_id: str) -> dict[str, Any]:
         """Return the whole input of a run."""
-        rows = await self._engine.read("input_get", run_id=run_id)
-        return dict(decode_any(rows[0][0])) if rows else {}
+        kept = self._inputs.take(run_id)
+        if kept is None:
+            rows = await self._engine.read("input_get", run_id=run_id)
+            kept = rows[0][0] if rows else b"{}"
+        return dict(decode_any(kept))
 
     async def runs(self, wanted: RunFilter) -> list[Run]:
         """List runs, newest first."""
@@ -281,9 +303,17 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
             )
         )
         if started.run is first and not started.over_allowance:
+            self._remember(written)
             self._announce(member.change for member in members)
             self._ring_attempts(written)
         return started
+
+    def _remember(self, written: Writes) -> None:
+        """Keep of new runs what their submission and their first callback want to know."""
+        for row in written.inserts:
+            self._tokens.put(row.callback_token, Addressed(row.id, row.node))
+            if len(row.input) <= _SMALL_INPUT_BYTES:
+                self._inputs.put(row.id, row.input)
 
     def _starting(
         self,
@@ -310,7 +340,7 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         return await self._settle(run_id, decide, ())
 
     async def record_callback(self, run_id: str, body: bytes, now: float, decide: Decide) -> Change | None:
-        """Keep an inbound callback and apply it, in one transaction."""
+        """Keep an inbound callback and apply it, in one transaction; raises `NotFound` when the run is gone."""
         return await self._settle(run_id, decide, (CallbackRow(run_id, now, body),))
 
     async def _settle(self, run_id: str, decide: Decide, callbacks: tuple[CallbackRow, ...]) -> Change | None:
@@ -319,6 +349,8 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         def plan(rows: Sequence[Row]) -> Plan[Change | None]:
             nonlocal written
             handover.undo()
+            if callbacks and not rows:
+                raise NotFound("No run has this callback URL.")
             written = Writes()
             written.callbacks += callbacks
             changes = self._decide(rows, decide, written, handover)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from service.errors import NotFound
 from service.lifecycle import transitions as rules
 from service.lifecycle.run import Change, Entry, Run, Webhook
 from service.store.base import Store
@@ -155,3 +156,30 @@ async def _body(store: SqlStore, workspace: str, event_id: str) -> bytes:
     told = await store.body_of(workspace, event_id)
     assert told is not None
     return told[1]
+
+
+async def test_what_was_just_written_is_told_from_memory_and_after_a_restart_from_the_database(
+    store: SqlStore, clock: ManualClock
+) -> None:
+    """Tokens and inputs lead to the same, whether this process started the run or not."""
+    run = await put(store, numbered(1))
+    other = store_of_same(store, clock)
+
+    for each in (store, other):
+        assert await each.addressed(run.callback_token) == (run.id, run.node)
+        assert await each.run_input(run.id) == await each.run_input(run.id) == {"prompt": "x"}
+
+
+async def test_a_callback_for_a_run_that_is_gone_is_refused(store: SqlStore) -> None:
+    """Its token may still be remembered, but nothing would be kept of what it says."""
+    run = await put(store, numbered(1))
+    await store.forget([run.id])
+
+    with pytest.raises(NotFound):
+        await store.record_callback(run.id, b"{}", 100.0, lambda _run: None)
+    assert (await store.stray_rows()) == dict.fromkeys(await store.stray_rows(), 0)
+
+
+def store_of_same(store: SqlStore, clock: ManualClock) -> SqlStore:
+    """Return a store that has written nothing itself, over the same open engine."""
+    return SqlStore(store._engine, clock)

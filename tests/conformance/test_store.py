@@ -43,7 +43,8 @@ async def test_a_run_comes_back_as_it_went_in(store: Store) -> None:
     run = await put(store, numbered(1, reference="r", metadata={"a": 1}, webhook=Webhook(url="https://x")))
 
     assert await store.run(run.id) == run
-    assert await store.run_by_token("token-1") == run
+    assert await store.addressed("token-1") == (run.id, run.node)
+    assert await store.addressed("token-2") is None
     assert await store.run_input(run.id) == {"prompt": "x"}
     assert [entry.detail["state"] for entry in await store.timeline(run.id)] == ["queued"]
     assert await store.run("run_none") is None

@@ -16,6 +16,7 @@ from service.store.groups import DecideGroup
 _LIFE = frozenset({"open", "close", "check"})
 READING = frozenset(
     {
+        "addressed",
         "all_endpoints",
         "attempts",
         "body_of",
@@ -51,7 +52,6 @@ READING = frozenset(
         "place_of",
         "resting",
         "run",
-        "run_by_token",
         "run_input",
         "run_of_key",
         "runs",

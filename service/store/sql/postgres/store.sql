@@ -220,7 +220,7 @@ JOIN unnest(:p_id::text[], :p_version::int[], :p_doc::text[]) AS p(id, version, 
   ON p.id = endpoints.id AND endpoints.version = p.version + 1 AND endpoints.doc = p.doc;
 
 -- name: run_by_token
-SELECT doc, due_at FROM runs WHERE callback_token = :token;
+SELECT id, node FROM runs WHERE callback_token = :token;
 
 -- name: runs_list
 -- The narrowest word that is given finds its rows by an index of its own.

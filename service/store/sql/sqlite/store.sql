@@ -18,7 +18,7 @@ SELECT doc, due_at FROM runs WHERE id = :id;
 SELECT doc, version, due_at FROM runs WHERE id = :k1;
 
 -- name: run_by_token
-SELECT doc, due_at FROM runs WHERE callback_token = :token;
+SELECT id, node FROM runs WHERE callback_token = :token;
 
 -- name: runs_list
 -- The narrowest word that is given finds its rows by an index of its own.
