@@ -535,6 +535,8 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
 
     async def forget(self, ids: Sequence[str], kind: Kind = "runs") -> dict[str, int]:
         """Delete runs, groups or events with all that belongs to them, in one transaction; returns numbers by table."""
+        for ident in ids:
+            self._inputs.take(ident)
         names = [f"{statement}_delete_of" for statement in _BELONGINGS[kind].values()]
         return dict(zip(_BELONGINGS[kind], await self._engine.count_each(names, ids=list(ids)), strict=True))
 
