@@ -12,7 +12,7 @@ from msgspec import Struct
 from service.store.rows import Row, Writes
 
 T = TypeVar("T")
-RIDE_S = 0.02
+RIDE_S = 0.02  # so long what can wait stays for others to go with
 
 
 class Plan(Struct, Generic[T], frozen=True):

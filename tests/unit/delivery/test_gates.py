@@ -89,3 +89,27 @@ def test_whoever_had_to_wait_is_looked_for_when_there_is_room() -> None:
 
     assert True in said
     assert gates.rooms([due("late")]) == {"late": 8}
+
+
+def test_what_has_just_come_up_enters_only_where_nobody_waits() -> None:
+    """It takes a place as any attempt does, gives it back whole, and passes nobody who was there before."""
+    gates = Gates(Hand())
+    room = begun(gates, due("busy"))["busy"]
+
+    entered = [gates.enter("busy", "w"), gates.enter("free", "w")]
+    left_over = gates.rooms([due("free")])["free"]
+    gates.leave("free", "w")
+    again = gates.rooms([due("free"), due("busy")])
+
+    assert entered == [False, True]
+    assert (left_over, again) == (room - 1, {"free": room})
+
+
+def test_what_has_just_come_up_leaves_other_tenants_their_part() -> None:
+    """A tenant with a flood enters up to its half of all, whatever its receivers have earned."""
+    gates = Gates(Hand())
+
+    entered = sum(gates.enter(f"t{number}", "flood") for number in range(IN_FLIGHT))
+
+    assert entered == IN_FLIGHT // 2
+    assert gates.enter("other", "other tenant")

@@ -162,3 +162,22 @@ async def test_a_sweep_tells_how_long_it_has_been_silent() -> None:
 async def _passed(sweep: Sweep) -> None:
     assert sweep._task is not None
     await sweep._task
+
+
+async def test_a_stop_waits_for_what_work_has_begun_in_its_turn() -> None:
+    """The delivery of an end that comes during the stop is on its way before the process goes."""
+    crew, done = Crew(silent_log()), list[str]()
+
+    async def delivery() -> None:
+        await asyncio.sleep(0)
+        done.append("delivered")
+
+    async def look() -> None:
+        await asyncio.sleep(0)
+        done.append("ended")
+        crew.start(delivery())
+
+    crew.start(look())
+    await crew.drain(5.0)
+
+    assert (done, len(crew)) == (["ended", "delivered"], 0)
