@@ -382,7 +382,7 @@ class House:
             courier,
             start=desk.crew.start,
             ring=lambda: desk.ring("deliver"),
-            count=lambda outcome: metrics.deliveries.labels(outcome).inc(),
+            count=lambda outcome: metrics.attempts(outcome).inc(),
             clock=self._clock,
             chance=self._chance,
             log=self._log,

@@ -24,10 +24,13 @@ class Clock(Protocol):
         ...
 
 
-def _elapsed() -> float:
-    """Return seconds that nobody can set, with those that the machine slept where it tells."""
+def _stopwatch() -> Callable[[], float]:
+    """Return what tells seconds that nobody can set, with those that the machine slept where it tells."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    return time.monotonic if boottime is None else functools.partial(time.clock_gettime, boottime)
+
+
+_elapsed = _stopwatch()
 
 
 class SystemClock:
@@ -52,7 +55,8 @@ class SystemClock:
         compared_at, then, missing_s = self._compared
         passed_s = self._elapsed() - compared_at
         most_s = passed_s * _CATCHING_UP
-        now = then + passed_s + min(max(missing_s, -most_s), most_s)
+        caught_up_s = missing_s if -most_s <= missing_s <= most_s else math.copysign(most_s, missing_s)
+        now = then + passed_s + caught_up_s
         if passed_s >= _COMPARED_S:
             self._compare(compared_at + passed_s, now)
         return now

@@ -8,6 +8,7 @@ Refused is everything that is not ordinary public unicast. The table is our own 
 lets tunnels (NAT64, 6to4), multicast, site-local and several reserved blocks through.
 """
 
+import functools
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -74,6 +75,7 @@ REFUSED_IPV6 = (
 )
 GLOBAL_UNICAST_IPV6 = IPv6Network("2000::/3")
 IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
+_KNOWN = 1024  # addresses that are known by their notation
 
 
 class BlockedConnectionError(BlockedAddress, OSError):
@@ -204,6 +206,7 @@ def _parse_network(entry: str) -> Network:
     return network
 
 
+@functools.lru_cache(_KNOWN)  # a run's receiver is judged when it is named and at each attempt
 def _parse_address(text: str) -> Address:
     try:
         address = ip_address(text)

@@ -7,6 +7,7 @@ of answers are not looked at, and the sizes of bodies stand at the routes.
 
 import asyncio
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Literal
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -70,7 +71,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Judge the size of a head; from here on a body comes, if only one of no bytes."""
-        self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        self._head_bytes = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         if self._head_bytes > self._limits.head_bytes:
             raise ValueError("the head is too large")  # seen by the parser; uvicorn asks for `send_400_response`
         self._head_bytes, self._in_body = 0, True

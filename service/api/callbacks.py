@@ -30,14 +30,14 @@ async def receive_callback(request: AnyRequest, token: Token) -> Response[bytes]
     addressed = await services.store.addressed(token)
     node = services.catalog.nodes.get(addressed.node) if addressed else None
     if addressed is None or node is None or node.plan.callback is None:
-        services.metrics.callbacks.labels("unknown").inc()
+        services.metrics.callbacks("unknown").inc()
         wait_s = services.inbound.failed("callback", client_of(request.scope), now)
         if wait_s:
             return too_many(wait_s)
         raise NotFound("No run has this callback URL.")
     run_id = addressed.run_id
     if wait_s := services.inbound.called_back(run_id, now):
-        services.metrics.callbacks.labels("too_many").inc()
+        services.metrics.callbacks("too_many").inc()
         return too_many(wait_s)
     callback, said = node.plan.callback, decode_body(body)
     if callback.challenge and isinstance(said, dict) and callback.challenge in said:
@@ -50,6 +50,6 @@ async def receive_callback(request: AnyRequest, token: Token) -> Response[bytes]
         run_id, body, now, lambda current: hinted(current, reading, now, min_interval_s=min_interval_s)
     )
     is_late = change is None or change.run.is_final
-    services.metrics.callbacks.labels("late" if is_late else "taken").inc()
+    services.metrics.callbacks("late" if is_late else "taken").inc()
     services.log.info("callback.received", run=run_id, state=reading.state, status=reading.raw_status)
     return json_response({"received": True})

@@ -172,7 +172,8 @@ class ParameterCheck:
 
     def _sent(self, request: Request[Any, Any, State]) -> dict[str, Any]:
         """Return what was sent, by name: a list for a list, a text for anything else."""
-        found = {name: [request.headers[h]] for h, name in self._headers.items() if h in request.headers}
+        headers = request.headers
+        found = {name: [headers[h]] for h, name in self._headers.items() if h in headers}
         query: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
             if value != "":

@@ -45,7 +45,7 @@ class RequestLog(ASGIMiddleware):
             await next_app(scope, receive, send_with_id)
             took_s = time.perf_counter() - begun
             route = _route(scope)
-            services.metrics.requests.labels(scope["method"], route, str(status)).observe(took_s)
+            services.metrics.requests(scope["method"], route, str(status)).observe(took_s)
             if scope["path"] not in _QUIET:
                 services.log.info(
                     "request.answered",

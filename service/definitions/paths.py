@@ -121,6 +121,8 @@ def first_text(scope: Scope, lookups: list[Lookup]) -> str | None:
 
 def as_text(value: Any) -> str:
     """Write a text without its margins, or a number, as text; anything else is an empty text."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float) and value.is_integer():

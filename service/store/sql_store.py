@@ -76,6 +76,11 @@ _BELONGINGS: dict[Kind, dict[str, str]] = {
     "events": {name: f"told_{name}" for name in ("timeline", "deliveries", "events")},
 }
 
+# Named here, since a function within a function evaluates its annotations whenever it is made.
+_Rows = Sequence[Row]
+_Settled = Plan[Change | None]
+_Begun = Plan[Started]
+
 
 class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     """A `Store` over an engine.
@@ -280,7 +285,7 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     ) -> Started:
         now, first, written = self._clock.now(), members[0].change.run, Writes()
 
-        def plan(rows: Sequence[Row]) -> Plan[Started]:
+        def plan(rows: _Rows) -> _Begun:
             nonlocal written
             for fingerprint, doc, due_at, started_today in rows:
                 if key is not None and doc is not None:
@@ -346,7 +351,7 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
     async def _settle(self, run_id: str, decide: Decide, callbacks: tuple[CallbackRow, ...]) -> Change | None:
         handover, written = Handover(self._looks, self._attempts), Writes()
 
-        def plan(rows: Sequence[Row]) -> Plan[Change | None]:
+        def plan(rows: _Rows) -> _Settled:
             nonlocal written
             handover.undo()
             if callbacks and not rows:
