@@ -1,8 +1,9 @@
-"""Several processes for one job: forked, replaced when they die, stopped together. What they do is not known here.
+"""Several processes for one job: forked, replaced when they die or hang, stopped together.
 
 The first process opens nothing but sockets and runs no event loop and no thread, so a fork of it is a whole process. It
 stays as small: it waits for words, deaths and signals. Each of the others has a line to it, whose end is the order to
-stop: so they go even when it is killed.
+stop: so they go even when it is killed. On that line each says now and then that its event loop turns; who has been
+silent for long is killed, since nobody else would find out.
 """
 
 import asyncio
@@ -28,6 +29,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 _WELL_AFTER_S = 60.0  # who has worked for so long died of something new
 _STOP_S = 10.0  # as long as one process may take
 _STOP = b"stop\n"
+_ALIVE = b"\n"
+_SILENT_S = 30.0  # no event loop is held up for so long unless for good
+_SIGNS = 6  # in that time
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIGNAL_CODE = 128  # a shell's exit code of who was ended by a signal is so much above the signal's number
 
@@ -49,10 +53,13 @@ class Line:
 
     Args:
         end: Its end of a pair of sockets.
+        sign_s: Time between two signs of life.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, sign_s: float) -> None:
         self._end = end
+        self._sign_s = sign_s
+        self._next_sign: asyncio.TimerHandle | None = None
         self.is_orphaned = False
 
     def report(self, report: Report) -> None:
@@ -62,7 +69,7 @@ class Line:
 
     @contextlib.contextmanager
     def telling(self, stop: asyncio.Event) -> Iterator[None]:
-        """Set an event when the process shall stop: it was told to, or the first process is gone."""
+        """Give signs of life, and set an event when to stop: being told to, or with the first process gone."""
         loop = asyncio.get_running_loop()
 
         def heard() -> None:
@@ -71,10 +78,18 @@ class Line:
             stop.set()
 
         loop.add_reader(self._end, heard)
+        self._give_sign(loop)
         try:
             yield
         finally:
             loop.remove_reader(self._end)
+            if self._next_sign is not None:
+                self._next_sign.cancel()
+
+    def _give_sign(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(OSError):  # who does not read, or is gone, misses nothing
+            self._end.send(_ALIVE, socket.MSG_DONTWAIT)
+        self._next_sign = loop.call_later(self._sign_s, self._give_sign, loop)
 
 
 class Post(Struct, frozen=True, kw_only=True):
@@ -102,6 +117,7 @@ class _Place:
         self.report: Report | None = None
         self.heard = b""
         self.began_at = 0.0
+        self.heard_at: float | None = None
         self.due_at: float | None = None
         self.pause_s = _FIRST_PAUSE_S
 
@@ -117,11 +133,15 @@ class Supervisor:
     Args:
         posts: What the processes are for.
         log: Where deaths are told.
+        silent_s: Who has given a sign of life once and then none for so long is killed.
     """
 
-    def __init__(self, posts: Sequence[Post], log: Log) -> None:
+    def __init__(self, posts: Sequence[Post], log: Log, *, silent_s: float = _SILENT_S) -> None:
         self._places = [_Place(post) for post in posts]
         self._log = log
+        self._silent_s = silent_s
+        self._sign_s = silent_s / _SIGNS
+        self._turned_at = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._signals, self._waker = socket.socketpair()
         self._is_up = False
@@ -171,15 +191,31 @@ class Supervisor:
         for place in self._places:
             self._start(place)
         while not self._turn(self._until_next()):
+            self._end_silent()
             self._start_due()
             reports = [place.report for place in self._places if place.report is not None]
             if not self._is_up and len(reports) == len(self._places):
                 self._is_up = True
                 up(reports)
 
-    def _until_next(self) -> float | None:
+    def _until_next(self) -> float:
         due = [place.due_at for place in self._places if place.due_at is not None]
-        return max(min(due) - time.monotonic(), 0.0) if due else None
+        return max(min([self._sign_s, *(at - time.monotonic() for at in due)]), 0.0)
+
+    def _end_silent(self) -> None:
+        """Kill who hangs; if this process stood still itself, so did perhaps all, and each has its time once more."""
+        now = time.monotonic()
+        stood_still = now - self._turned_at > 2 * self._sign_s
+        self._turned_at = now
+        for place in self._places:
+            if place.heard_at is None or place.pid is None:
+                continue
+            if stood_still:
+                place.heard_at = now
+            elif now - place.heard_at > self._silent_s:
+                self._log.error("process.silent", process=place.post.name, silent_s=round(now - place.heard_at, 1))
+                os.kill(place.pid, signal.SIGKILL)
+                place.heard_at = None
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -187,7 +223,7 @@ class Supervisor:
             if place.due_at is not None and place.due_at <= now:
                 self._start(place)
 
-    def _turn(self, timeout_s: float | None) -> int:
+    def _turn(self, timeout_s: float) -> int:
         """Wait for a word, a death or a signal; returns the signal's number, or 0."""
         number = 0
         for key, _ in self._selector.select(timeout_s):
@@ -202,8 +238,9 @@ class Supervisor:
         if not heard:
             self._bury(place)
             return
+        place.heard_at = time.monotonic()
         *lines, place.heard = (place.heard + heard).split(b"\n")
-        for line in lines:
+        for line in filter(None, lines):
             report = msgspec.json.decode(line, type=Report)
             if report.error is None:
                 place.report = report
@@ -231,7 +268,7 @@ class Supervisor:
         if place.line is not None:
             self._selector.unregister(place.line)
             place.line.close()
-        pid, place.pid, place.line, place.heard = place.pid, None, None, b""
+        pid, place.pid, place.line, place.heard, place.heard_at = place.pid, None, None, b"", None
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid is not None else 0
 
     # -- the end
@@ -279,13 +316,13 @@ class Supervisor:
 
     def _become(self, place: _Place, end: socket.socket) -> NoReturn:
         """Be the process of a post, from the fork to the end; what the first one cleans up is left alone."""
-        code = 1
+        code, line = 1, Line(end, self._sign_s)
         try:
             self._let_go()
-            place.post.work(Line(end), place.report)
+            place.post.work(line, place.report)
             code = 0
         except (HalleyError, OSError) as exc:
-            Line(end).report(Report(error=str(exc)))
+            line.report(Report(error=str(exc)))
         except BaseException:  # noqa: BLE001 - whatever it was, it must not go on as a second first process
             traceback.print_exc()
         finally:
