@@ -116,7 +116,10 @@ def _compile_jmespath(path: str) -> Callable[[Any], Any]:
 
 def first_text(scope: Scope, lookups: list[Lookup]) -> str | None:
     """Return the first non-empty text (or number as text) that a path leads to."""
-    return next((text for lookup in lookups if (text := as_text(lookup(scope)))), None)
+    for lookup in lookups:
+        if text := as_text(lookup(scope)):
+            return text
+    return None
 
 
 def as_text(value: Any) -> str:

@@ -319,7 +319,7 @@ class AnswerReader:
 
 
 def _paths(paths: Iterator[str] | Sequence[str]) -> list[Lookup]:
-    return [compile_path(path) for path in paths]
+    return [compile_path(path) for path in dict.fromkeys(paths)]
 
 
 def _folded(value: Any) -> str:
