@@ -10,6 +10,7 @@ from msgspec import Struct
 from service.delivery.profiles import profile_of, understood
 from tests.n8n.instance import N8n, Workflow, until
 from tests.n8n.report import Row, row
+from tests.n8n.workflows import chain, hook, wait
 
 _WORDS = 90
 
@@ -32,16 +33,13 @@ def answer_workflows() -> list[Workflow]:
 
 
 def _flow(name: str, end: dict[str, Any] | None) -> Workflow:
-    hook = {"httpMethod": "POST", "responseMode": "onReceived", "options": {}}
-    steps = [
-        {"type": "n8n-nodes-base.webhook", "typeVersion": 2, "parameters": {**hook, "path": name}, "webhookId": name},
-        {"type": "n8n-nodes-base.wait", "typeVersion": 1.1, "parameters": {"amount": 3, "unit": "seconds"}},
-        {"type": "n8n-nodes-base.wait", "typeVersion": 1.1, "parameters": {**hook, "resume": "webhook"}},
-        end or {"type": "n8n-nodes-base.noOp", "typeVersion": 1, "parameters": {}},
-    ]
-    nodes = [{"id": f"{name}-{n}", "name": str(n), "position": [200 * n, 0], **step} for n, step in enumerate(steps)]
-    wires = {str(n): {"main": [[{"node": str(n + 1), "type": "main", "index": 0}]]} for n in range(len(steps) - 1)}
-    return {"id": name, "name": name, "nodes": nodes, "connections": wires, "settings": {}, "active": False}
+    steps = {
+        "begin": hook(name),
+        "work": wait(amount=3, unit="seconds"),
+        "wait": wait(resume="webhook", httpMethod="POST", responseMode="onReceived"),
+        "end": end or {"type": "n8n-nodes-base.noOp", "typeVersion": 1, "parameters": {}},
+    }
+    return chain(name, steps)
 
 
 class Asker:
