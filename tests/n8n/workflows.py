@@ -39,9 +39,9 @@ def in_production(workflow: Workflow, name: str) -> Workflow:
     return changed
 
 
-def hook(path: str) -> dict[str, Any]:
+def hook(path: str, **options: Any) -> dict[str, Any]:
     """Return a step that begins a workflow when something is posted to its path."""
-    parameters = {"httpMethod": "POST", "path": path, "responseMode": "onReceived", "options": {}}
+    parameters = {"httpMethod": "POST", "path": path, "responseMode": "onReceived", "options": options}
     return {"type": "n8n-nodes-base.webhook", "typeVersion": 2, "webhookId": path, "parameters": parameters}
 
 
