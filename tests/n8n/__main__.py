@@ -15,6 +15,7 @@ from tests.fakes.house import API_KEY
 from tests.n8n.answers import answer_workflows, answers
 from tests.n8n.halley import Halley
 from tests.n8n.instance import N8n
+from tests.n8n.pages import PAGE_SCENES, page_workflows
 from tests.n8n.report import Row, row, table
 from tests.n8n.scenes import EVENTS, SCENES, VIDEO, Scene, Stage, all_workflows
 from tests.n8n.vocabulary import kept, vocabulary_of
@@ -52,7 +53,7 @@ async def _played(folder: Path, data: Path, times: int, only: tuple[str, ...]) -
 
 
 async def _imported(stage: Stage) -> list[Row]:
-    workflows = [*all_workflows(stage), *answer_workflows()]
+    workflows = [*all_workflows(stage), *page_workflows(stage), *answer_workflows()]
     await stage.n8n.add(*workflows)
     kept = await stage.n8n.workflow(workflows[0]["id"])
     credential = next(each["credentials"]["httpHeaderAuth"] for each in kept["nodes"] if each.get("credentials"))
@@ -64,7 +65,7 @@ async def _imported(stage: Stage) -> list[Row]:
 
 async def _scenes(stage: Stage, only: tuple[str, ...]) -> list[Row]:
     rows: list[Row] = []
-    for scene in SCENES:
+    for scene in (*SCENES, *PAGE_SCENES):
         if not only or scene.__name__ in only:
             begun = time.monotonic()
             rows += await _told(scene, stage)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from importlib import metadata
 from typing import Any
 
 import httpx
@@ -10,8 +11,10 @@ from msgspec import Struct
 from service.delivery.profiles import profile_of, understood
 from tests.n8n.instance import N8n, Workflow, until
 from tests.n8n.report import Row, row
+from tests.n8n.workflows import chain, hook, wait
 
 _WORDS = 90
+_SENDER = {"User-Agent": f"Halley/{metadata.version('halley')}"}
 
 
 class Answer(Struct, frozen=True):
@@ -26,22 +29,20 @@ class Answer(Struct, frozen=True):
 
 
 def answer_workflows() -> list[Workflow]:
-    """Return a flow that works for three seconds, waits for an event, and ends well or badly as its caller says."""
+    """Return flows that work, wait for an event and end well or badly, one that is off, and one that takes no bots."""
     end = {"type": "n8n-nodes-base.stopAndError", "typeVersion": 1, "parameters": {"errorMessage": "as asked"}}
-    return [_flow("ends-well", None), _flow("ends-badly", end), _flow("is-off", None)]
+    no_bots = chain("no-bots", {"begin": hook("no-bots", ignoreBots=True)})
+    return [_flow("ends-well", None), _flow("ends-badly", end), _flow("is-off", None), no_bots]
 
 
 def _flow(name: str, end: dict[str, Any] | None) -> Workflow:
-    hook = {"httpMethod": "POST", "responseMode": "onReceived", "options": {}}
-    steps = [
-        {"type": "n8n-nodes-base.webhook", "typeVersion": 2, "parameters": {**hook, "path": name}, "webhookId": name},
-        {"type": "n8n-nodes-base.wait", "typeVersion": 1.1, "parameters": {"amount": 3, "unit": "seconds"}},
-        {"type": "n8n-nodes-base.wait", "typeVersion": 1.1, "parameters": {**hook, "resume": "webhook"}},
-        end or {"type": "n8n-nodes-base.noOp", "typeVersion": 1, "parameters": {}},
-    ]
-    nodes = [{"id": f"{name}-{n}", "name": str(n), "position": [200 * n, 0], **step} for n, step in enumerate(steps)]
-    wires = {str(n): {"main": [[{"node": str(n + 1), "type": "main", "index": 0}]]} for n in range(len(steps) - 1)}
-    return {"id": name, "name": name, "nodes": nodes, "connections": wires, "settings": {}, "active": False}
+    steps = {
+        "begin": hook(name),
+        "work": wait(amount=3, unit="seconds"),
+        "wait": wait(resume="webhook", httpMethod="POST", responseMode="onReceived"),
+        "end": end or {"type": "n8n-nodes-base.noOp", "typeVersion": 1, "parameters": {}},
+    }
+    return chain(name, steps)
 
 
 class Asker:
@@ -78,7 +79,8 @@ class Asker:
         self, what: str, profile: str, expected: str | tuple[str, ...], url: str, method: str = "POST"
     ) -> None:
         """Send an event and note what came of it."""
-        got = await self.n8n.client.request(method, url, json=None if method == "GET" else {"id": "evt_1"})
+        body = None if method == "GET" else {"id": "evt_1"}
+        got = await self.n8n.client.request(method, url, json=body, headers=_SENDER)
         self.note(what, profile, expected, Answer(got.status_code, got.text))
 
     def note(self, what: str, profile: str, expected: str | tuple[str, ...], answer: Answer) -> None:
@@ -130,6 +132,7 @@ async def _hooks(asker: Asker) -> None:
     await asker.say("webhook, published", "n8n-webhook", "delivered", f"{url}/webhook/ends-well")
     await asker.say("webhook, wrong method", "n8n-webhook", "failed", f"{url}/webhook/ends-well", "GET")
     await asker.say("webhook, not published", "n8n-webhook", "failed", f"{url}/webhook/is-off")
+    await asker.say("webhook, Ignore Bots", "n8n-webhook", "failed", f"{url}/webhook/no-bots")
     await asker.say("test URL, nobody listens", "n8n-webhook", "failed", f"{url}/webhook-test/ends-well")
 
 

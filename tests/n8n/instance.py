@@ -194,6 +194,10 @@ class N8n:
         """Return all that n8n keeps of an execution."""
         return dict(unflattened((await self._asked("GET", f"/executions/{execution_id}"))["data"]))
 
+    async def items(self, execution_id: str, step: str) -> list[dict[str, Any]]:
+        """Return what a step of an execution gave; nothing if it was not reached."""
+        return _items((await self.data(execution_id))["resultData"], step)
+
     async def resume_url(self, execution_id: str) -> str:
         """Return what `$execution.resumeUrl` is in an execution."""
         token = (await self.data(execution_id))["resumeToken"]
@@ -210,8 +214,7 @@ class N8n:
 
     async def _ended(self, execution: dict[str, Any]) -> Ended:
         result = (await self.data(execution["id"]))["resultData"]
-        steps = result["runData"].get("Use the video")
-        used = steps[0]["data"]["main"][0][0]["json"] if steps else {}
+        used = next(iter(_items(result, "Use the video")), {})
         error = (result.get("error") or {}).get("message", "")
         return Ended(id=execution["id"], status=execution["status"], mode=execution["mode"], error=error, **used)
 
@@ -220,6 +223,11 @@ class N8n:
         if answer.is_error:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json().get("data")
+
+
+def _items(result: dict[str, Any], step: str) -> list[dict[str, Any]]:
+    made = result["runData"].get(step)
+    return [item["json"] for item in made[0]["data"]["main"][0]] if made else []
 
 
 async def until(is_so: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 60.0) -> None:

@@ -107,12 +107,22 @@ def all_workflows(stage: Stage) -> list[Workflow]:
     """Return every workflow that the scenes need: the shipped ones, and copies that a webhook starts."""
     video = settled(shipped(VIDEO), halley=stage.halley.url)
     copies = {
-        scene: in_production(video, scene) for scene in (*_PLAIN, "fails", "too-late", "still-running", "elsewhere")
+        scene: in_production(video, scene)
+        for scene in (*_PLAIN, "fails", "too-late", "still-running", "elsewhere", "two-waits")
     }
     node(copies["too-late"], "Wait for the end")["parameters"] |= {"resumeAmount": 2, "resumeUnit": "seconds"}
     copies["still-running"] = with_wait(copies["still-running"], resume="timeInterval", amount=9, unit="seconds")
     copies["elsewhere"] = with_wait(copies["elsewhere"], resume="webhook", httpMethod="GET", responseMode="onReceived")
+    copies["two-waits"] = _with_suffix(with_wait(copies["two-waits"], resume="webhook", httpMethod="POST"))
     return [video, *copies.values()]
+
+
+def _with_suffix(workflow: Workflow) -> Workflow:
+    """Do what the page says of a second *Wait* node on POST."""
+    node(workflow, "Wait for the end")["parameters"]["options"] = {"webhookSuffix": "halley"}
+    headers = node(workflow, "Start the video")["parameters"]["headerParameters"]["parameters"]
+    next(each for each in headers if each["name"] == "Halley-Webhook-Url")["value"] += "/halley"
+    return workflow
 
 
 _PLAIN = ("as-shipped", "halley-killed", "halley-absent", "n8n-stopped", "n8n-killed")
@@ -184,20 +194,25 @@ async def elsewhere(stage: Stage) -> list[Row]:
     return await _too_early(stage, "elsewhere", 404)
 
 
-async def _too_early(stage: Stage, scene: str, status: int) -> list[Row]:
+async def two_waits(stage: Stage) -> list[Row]:
+    """The same where that approval is a POST as well, and the event goes to the suffix of its own node."""
+    return await _too_early(stage, "two-waits", 404, "POST")
+
+
+async def _too_early(stage: Stage, scene: str, status: int, approved_by: str = "GET") -> list[Row]:
     await stage.start(scene)
     await stage.attempted(scene, "not_ready", stage.times)
     if status == 404:
-        await _approve(stage.n8n, scene)
+        await _approve(stage.n8n, scene, approved_by)
     ended = await stage.n8n.ended(scene, stage.times)
     attempts = await stage.halley.attempts(f"probe-{scene}-")
     early = {each["status"] for each in attempts if each["outcome"] == "not_ready"}
     return [row(scene, "answers that came too early", {status}, early & {status}), *await stage.counts(scene, ended)]
 
 
-async def _approve(n8n: N8n, scene: str) -> None:
+async def _approve(n8n: N8n, scene: str, method: str) -> None:
     for execution in await n8n.executions(scene):
-        (await n8n.client.get(await n8n.resume_url(execution["id"]))).raise_for_status()
+        (await n8n.client.request(method, await n8n.resume_url(execution["id"]))).raise_for_status()
 
 
 async def fails(stage: Stage) -> list[Row]:
@@ -284,6 +299,7 @@ SCENES: tuple[Scene, ...] = (
     n8n_killed,
     still_running,
     elsewhere,
+    two_waits,
     fails,
     too_late,
     subscribed,

@@ -1,6 +1,7 @@
 """The shipped workflows, with what a user changes in them."""
 
 import copy
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,30 @@ def in_production(workflow: Workflow, name: str) -> Workflow:
     changed = settled(workflow, mode="live", prompt="={{ $json.body.prompt }}")
     changed |= {"id": name, "name": name}
     trigger = next(each for each in changed["nodes"] if each["type"] == "n8n-nodes-base.manualTrigger")
-    trigger |= {
-        "type": "n8n-nodes-base.webhook",
-        "typeVersion": 2,
-        "webhookId": name,
-        "parameters": {"httpMethod": "POST", "path": name, "responseMode": "onReceived", "options": {}},
-    }
+    trigger |= hook(name)
     return changed
+
+
+def hook(path: str, **options: Any) -> dict[str, Any]:
+    """Return a step that begins a workflow when something is posted to its path."""
+    parameters = {"httpMethod": "POST", "path": path, "responseMode": "onReceived", "options": options}
+    return {"type": "n8n-nodes-base.webhook", "typeVersion": 2, "webhookId": path, "parameters": parameters}
+
+
+def wait(**parameters: Any) -> dict[str, Any]:
+    """Return a *Wait* step."""
+    return {"type": "n8n-nodes-base.wait", "typeVersion": 1.1, "parameters": {**parameters, "options": {}}}
+
+
+def chain(name: str, steps: dict[str, dict[str, Any]]) -> Workflow:
+    """Return a workflow that goes from step to step."""
+    names = list(steps)
+    nodes = [
+        {"webhookId": f"{name}-{n}", **step, "id": f"{name}-{n}", "name": words, "position": [200 * n, 0]}
+        for n, (words, step) in enumerate(steps.items())
+    ]
+    wires = {one: {"main": [[{"node": other, "type": "main", "index": 0}]]} for one, other in itertools.pairwise(names)}
+    return {"id": name, "name": name, "nodes": nodes, "connections": wires, "settings": {}, "active": False}
 
 
 def with_wait(workflow: Workflow, **parameters: Any) -> Workflow:
