@@ -150,8 +150,11 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     def hand_over(self, looks: Prompt[Run], attempts: Prompt[Delivery]) -> None:
         """Hand what commits make due at once to who works on it: looks at runs, and deliveries of their events."""
 
-    async def enroll(self) -> bool:
-        """Say that this process works from now on; returns whether it is the only one."""
+    async def enroll(self) -> None:
+        """Say that this process works from now on."""
+
+    async def is_first(self) -> bool:
+        """Tell whether of those that began before this process nobody works: they signed off, or are silent for 5 s."""
 
     async def beat(self) -> int:
         """Say that this process lives; returns how many do. One that has not said so for 15 s is taken for dead."""
@@ -245,13 +248,13 @@ class Store(Outbox, Subscriptions, Groups, Sketches, Protocol):
     async def expire(self, now: float, limit: int, decide: Decide) -> int:
         """Apply `decide` to runs past their deadline; returns how many there were."""
 
-    async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
+    async def take_over(self, now: float, settle: Decide, *, was_nobody_there: bool) -> int:
         """Take up what dead processes left: settle their submissions, release their leases.
 
         Args:
             now: The present.
             settle: Applied to each run that was being submitted.
-            is_alone: Nobody else works: every running run is looked at soon, as callbacks may have been missed.
+            was_nobody_there: Every running run is looked at soon, as callbacks may have been missed.
 
         Returns:
             How many submissions were settled.

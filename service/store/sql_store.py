@@ -62,6 +62,7 @@ _TIMELINE_LIMIT = 1000
 _TAKE_OVER_BATCH = 1000
 _RELEASE_BATCH = 20_000
 _ALIVE_S = 15.0  # a process that has not said so for this long is taken for dead
+_SILENT_S = 5.0  # and perhaps is so, after this long: it says so every three seconds
 _OWN_S = 1.0  # a start is left to the process that took it in for so long
 _TOKENS, _INPUTS = 10_000, 1000  # of so many new runs
 _SMALL_INPUT_BYTES = 4096
@@ -132,20 +133,20 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
 
     # -- processes
 
-    async def enroll(self) -> bool:
-        """Say that this process works from now on; returns whether it is the only one."""
+    async def enroll(self) -> None:
+        """Say that this process works from now on."""
         if not self._engine.is_shared:
             await self._engine.count("replicas_forget_all")
         await self._engine.count("replica_beat", owner=self._owner, now=self._clock.now())
-        return await self._alive() == 1
+
+    async def is_first(self) -> bool:
+        """Tell whether of those that began before this process nobody works: they signed off, or are silent for 5 s."""
+        return not (await self._engine.read("replicas_before", owner=self._owner, alive_s=_SILENT_S))[0][0]
 
     async def beat(self) -> int:
         """Say that this process lives; returns how many do."""
         if self._engine.is_shared:
             await self._engine.count("replica_beat", owner=self._owner, now=self._clock.now())
-        return await self._alive()
-
-    async def _alive(self) -> int:
         return int((await self._engine.read("replicas_alive", alive_s=_ALIVE_S))[0][0])
 
     async def leave(self, owner: str | None = None) -> None:
@@ -153,14 +154,14 @@ class SqlStore(SqlOutbox, SqlSubscriptions, SqlGroups, SqlSketches):
         names = ("runs_release_of", "deliveries_release_of", "replicas_forget")
         await self._engine.count_each(names, now=self._clock.now(), owners=[owner or self._owner])
 
-    async def take_over(self, now: float, settle: Decide, *, is_alone: bool) -> int:
+    async def take_over(self, now: float, settle: Decide, *, was_nobody_there: bool) -> int:
         """Take up what dead processes left: settle their submissions, release their leases."""
         dead = [row[0] for row in await self._engine.read("replicas_dead", alive_s=_ALIVE_S)]
-        if is_alone:
+        if was_nobody_there:
             while await self._engine.count("runs_release", now=now, limit=_RELEASE_BATCH) == _RELEASE_BATCH:
                 pass  # however many are open, no statement lasts too long for the database
             await self._engine.count("deliveries_release", now=now)
-        elif dead:
+        if dead:
             await self._engine.count_each(("runs_release_of", "deliveries_release_of"), now=now, owners=dead)
         values = {"now": now, "alive_s": _ALIVE_S, "limit": _TAKE_OVER_BATCH}
         settled = 0

@@ -20,7 +20,7 @@ async def settle_restored(store: Store, clock: Clock) -> int:
     for lane in await store.due_lanes("queued", math.inf):
         while lost := await store.claim_submissions(lane, math.inf, _BATCH, lambda run: _lost(run, now)):
             settled += len(lost)
-    settled += await store.take_over(now, lambda run: interrupted(run, now), is_alone=True)
+    settled += await store.take_over(now, lambda run: interrupted(run, now), was_nobody_there=True)
     await store.leave()
     return settled
 

@@ -67,6 +67,7 @@ OTHER = {
     "endpoints_of_progress": "endpoints are few",
     "endpoints_all": "once, when a process starts; endpoints are few, and read in pages",
     "replicas_alive": "as many rows as there are processes",
+    "replicas_before": "as many rows as there are processes",
     "replicas_dead": "as many rows as there are processes",
     "replicas_forget_all": "as many rows as there are processes",
     "keys_list": "a command",

@@ -489,7 +489,7 @@ class Life(RuleBasedStateMachine):
         abandoned = {c[-1].run.id for c in self.told.values() if c[-1].run.state == "submitting"}
         self._do(self.store.enroll())
         settle = self._noting(lambda run: rules.interrupted(run, now))
-        settled = self._do(self.store.take_over(now, settle, is_alone=True))
+        settled = self._do(self.store.take_over(now, settle, was_nobody_there=True))
 
         assert settled == len(abandoned)
         assert {self.told[run_id][-1].run.state for run_id in abandoned} <= {"submit_unknown"}

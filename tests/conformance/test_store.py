@@ -25,6 +25,7 @@ from service.store.sketches import KeptSketch
 from service.store.sql_store import SqlStore
 from service.store.starts import Allowance, Idempotency
 from tests.fakes.clock import ManualClock
+from tests.fakes.postgres import PostgresServer
 from tests.unit.lifecycle.test_transitions import a_run
 
 
@@ -153,8 +154,9 @@ async def test_what_a_dead_process_left_is_taken_over(database: Path | Secret, c
 
     after = store_of(database, clock)
     await after.open()
-    is_alone = await after.enroll()
-    settled = await after.take_over(120.0, lambda r: rules.interrupted(r, 120.0), is_alone=is_alone)
+    await after.enroll()
+    is_first = await after.is_first()
+    settled = await after.take_over(120.0, lambda r: rules.interrupted(r, 120.0), was_nobody_there=is_first)
     left = await after.run(run.id)
     untouched = await after.run(other.id)
     deliveries = await after.claim_deliveries(120.0, {"": 10}, lease_s=60)
@@ -180,7 +182,7 @@ async def test_however_many_runs_are_open_all_are_looked_at_after_a_start(
         await store.change(run.id, lambda r: rules.submission_ended(r, outcome, 100.0, following, attempt=1))
     assert len(await store.claim("running", "p", 200.0, 2, lease_s=600)) == 2
 
-    await store.take_over(105.0, lambda _: None, is_alone=True)
+    await store.take_over(105.0, lambda _: None, was_nobody_there=True)
 
     assert len(await store.claim("running", "p", 105.0, 10, lease_s=60)) == 5
 
@@ -196,13 +198,51 @@ async def test_a_process_known_to_be_dead_is_not_waited_for(database: Path | Sec
     await after.open()
 
     await after.leave("own_1")
-    is_alone = await after.enroll()
-    settled = await after.take_over(101.0, lambda r: rules.interrupted(r, 101.0), is_alone=False)
+    await after.enroll()
+    is_first = await after.is_first()
+    settled = await after.take_over(101.0, lambda r: rules.interrupted(r, 101.0), was_nobody_there=False)
     deliveries = await after.claim_deliveries(101.0, {"": 10}, lease_s=60)
     for store in (before, after):
         await store.close()
 
-    assert (is_alone, settled, len(deliveries)) == (True, 1, 1)
+    assert (is_first, settled, len(deliveries)) == (True, 1, 1)
+
+
+async def test_who_began_first_knows(postgres: PostgresServer, clock: ManualClock) -> None:
+    """Of several that begin at once one finds that nobody was there; a later one does only when these have left."""
+    url = Secret(await postgres.database())
+    stores = [store_of(url, clock, owner=f"own_{number}") for number in range(3)]
+    for store in stores:
+        await store.open()
+    for store in stores[1:]:
+        await store.enroll()
+    found = [await store.is_first() for store in stores[1:]]
+    await stores[0].enroll()
+    found += [await store.is_first() for store in stores]
+    await stores[0].leave()
+    await stores[1].leave()
+    found.append(await stores[2].is_first())
+    for store in stores:
+        await store.close()
+
+    assert found == [True, False, True, False, False, True]
+
+
+async def test_a_lease_of_who_lives_is_left_alone(pair: tuple[SqlStore, SqlStore]) -> None:
+    """Who finds that nobody was there before it takes nothing from those that came with it."""
+    store, other = pair
+    await store.enroll()
+    await other.enroll()
+    await put(store, numbered(1, webhook=Webhook(url="https://x", events=("run.queued",))))
+    assert len(await store.claim_deliveries(100.0, {"": 10}, lease_s=3600)) == 1
+
+    await other.take_over(101.0, lambda _: None, was_nobody_there=True)
+    kept = await other.claim_deliveries(101.0, {"": 10}, lease_s=60)
+    await store.leave()
+    await other.take_over(101.0, lambda _: None, was_nobody_there=True)
+    left = await other.claim_deliveries(101.0, {"": 10}, lease_s=60)
+
+    assert (len(kept), len(left)) == (0, 1)
 
 
 async def test_news_of_another_process_leave_a_submission_whose_it_is(pair: tuple[SqlStore, SqlStore]) -> None:
@@ -214,7 +254,7 @@ async def test_news_of_another_process_leave_a_submission_whose_it_is(pair: tupl
     early = rules.Reading(task_id="t", state="running")
 
     await other.record_callback(run.id, b"{}", 101.0, lambda r: rules.hinted(r, early, 101.0, min_interval_s=1))
-    settled = await other.take_over(120.0, lambda r: rules.interrupted(r, 120.0), is_alone=False)
+    settled = await other.take_over(120.0, lambda r: rules.interrupted(r, 120.0), was_nobody_there=False)
 
     assert settled == 1
 

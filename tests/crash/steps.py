@@ -45,6 +45,7 @@ READING = frozenset(
         "group_runs",
         "group_states",
         "groups",
+        "is_first",
         "key_by_hash",
         "keys",
         "newest_place",

@@ -53,6 +53,10 @@ class Replica:
         assert answer.status_code in (200, 202), answer.text
         return dict(answer.json())
 
+    async def run(self, run_id: str, **query: Any) -> dict[str, Any]:
+        """Return a run."""
+        return dict((await self.client.get(f"/v1/runs/{run_id}", params=query)).json())
+
     async def end(self, run_id: str, timeout_s: float = 40.0) -> dict[str, Any]:
         """Return a run once it has ended."""
         return await self._until(run_id, lambda run: run["finished_at"] is not None, timeout_s)
@@ -65,9 +69,9 @@ class Replica:
         """Return a run once it is as wanted; says how it came to be otherwise."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
-            run = (await self.client.get(f"/v1/runs/{run_id}", params={"wait": 5})).json()
+            run = await self.run(run_id, wait=5)
             if is_so(run):
-                return dict(run)
+                return run
             await asyncio.sleep(0.1)
         lines = (await self.client.get(f"/v1/runs/{run_id}/timeline")).json()["data"]
         raise AssertionError("\n".join([f"{run_id} is {run['state']}", *(str(line) for line in lines)]))

@@ -117,6 +117,22 @@ async def test_two_processes_are_as_one_and_one_may_stop(tmp_path: Path, postgre
     assert len(sim.tasks) == 2 + RUNS
 
 
+async def test_who_comes_back_at_once_looks_for_what_it_missed(tmp_path: Path, postgres: PostgresServer) -> None:
+    """A task that ended while nobody was there is asked about, though the dead process still counts as alive."""
+    database_url = await postgres.database()
+    async with quick_simulator() as sim:
+        async with replica(tmp_path, sim.url, database_url) as killed:
+            run = await killed.start(NODE, {"prompt": "[[callback:never]]"})
+            while (await killed.run(run["id"]))["state"] != "running":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            killed.send(signal.SIGKILL)
+            await killed.ended()
+        async with replica(tmp_path, sim.url, database_url) as back:
+            ended = await back.end(run["id"], timeout_s=20)  # the next look was half a minute away
+
+    assert ended["state"] == "succeeded"
+
+
 async def test_nothing_is_lost_when_the_database_is_restarted(tmp_path: Path) -> None:
     """Runs under way go on and new ones are taken as soon as the database is back."""
     async with contextlib.AsyncExitStack() as stack:

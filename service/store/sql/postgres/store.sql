@@ -338,8 +338,9 @@ SELECT state, count(*) FROM runs WHERE state IN ('queued', 'submitting', 'runnin
 UPDATE runs SET due_at = least(due_at, :now), leased_by = NULL, version = version + 1
 WHERE id = ANY(ARRAY(
     SELECT id FROM runs
-    WHERE (state = 'running' AND (due_at IS NULL OR due_at > :now OR leased_by IS NOT NULL))
-       OR (due_at IS NOT NULL AND leased_by IS NOT NULL)
+    WHERE ((state = 'running' AND (due_at IS NULL OR due_at > :now OR leased_by IS NOT NULL))
+           OR (due_at IS NOT NULL AND leased_by IS NOT NULL))
+      AND (leased_by IS NULL OR leased_by NOT IN (SELECT id FROM replicas))
     LIMIT :limit));
 
 -- name: runs_release_of
@@ -639,7 +640,8 @@ SELECT doc FROM groups WHERE due_at <= :now ORDER BY due_at LIMIT :limit;
 DELETE FROM group_news WHERE id = ANY(:ids::bigint[]);
 
 -- name: deliveries_release
-UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;
+UPDATE deliveries SET due_at = :now, leased_by = NULL
+WHERE due_at IS NOT NULL AND leased_by IS NOT NULL AND leased_by NOT IN (SELECT id FROM replicas);
 
 -- name: deliveries_release_of
 UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by = ANY(:owners::text[]);
@@ -653,6 +655,10 @@ UPDATE replicas SET seen_at = extract(epoch FROM clock_timestamp()) WHERE id = :
 
 -- name: replicas_alive
 SELECT count(*) FROM replicas WHERE seen_at > extract(epoch FROM clock_timestamp()) - :alive_s::float8;
+
+-- name: replicas_before
+-- Ids are ordered by the moment at which a process began.
+SELECT count(*) FROM replicas WHERE id < :owner AND seen_at > extract(epoch FROM clock_timestamp()) - :alive_s::float8;
 
 -- name: replicas_dead
 SELECT id FROM replicas WHERE seen_at <= extract(epoch FROM clock_timestamp()) - :alive_s::float8;

@@ -125,8 +125,10 @@ SELECT state, count(*) FROM runs WHERE state IN ('queued', 'submitting', 'runnin
 UPDATE runs SET due_at = min(coalesce(due_at, :now), :now), leased_by = NULL, version = version + 1
 WHERE id IN (SELECT id FROM runs
              WHERE state = 'running' AND (due_at IS NULL OR due_at > :now OR leased_by IS NOT NULL)
+               AND (leased_by IS NULL OR leased_by NOT IN (SELECT id FROM replicas))
              UNION ALL
              SELECT id FROM runs WHERE state <> 'running' AND due_at IS NOT NULL AND leased_by IS NOT NULL
+               AND leased_by NOT IN (SELECT id FROM replicas)
              LIMIT :limit);
 
 -- name: runs_release_of
@@ -376,7 +378,8 @@ UPDATE deliveries SET state = ?3, attempts = ?4, due_at = ?5, outcome = ?6, stat
 WHERE id = ?1 AND state = 'pending' AND (due_at = ?2 OR ?3 = 'delivered');
 
 -- name: deliveries_release
-UPDATE deliveries SET due_at = :now, leased_by = NULL WHERE due_at IS NOT NULL AND leased_by IS NOT NULL;
+UPDATE deliveries SET due_at = :now, leased_by = NULL
+WHERE due_at IS NOT NULL AND leased_by IS NOT NULL AND leased_by NOT IN (SELECT id FROM replicas);
 
 -- name: deliveries_release_of
 UPDATE deliveries SET due_at = :now, leased_by = NULL
@@ -502,6 +505,9 @@ UPDATE replicas SET seen_at = :now WHERE id = :owner;
 
 -- name: replicas_alive
 SELECT count(*) FROM replicas;
+
+-- name: replicas_before
+SELECT count(*) FROM replicas WHERE id < :owner;
 
 -- name: replicas_dead
 SELECT id FROM replicas WHERE false;
