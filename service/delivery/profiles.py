@@ -79,6 +79,8 @@ _TABLE = (
         starting=_N8N_STARTING,
         hints={
             401: "the URL is not whole, it ends in the signature that n8n gave it",
+            403: "the Wait node asks for a sign-in (choose None under Authentication), or its option Ignore Bots takes "
+            "Halley for one (remove it)",
             404: "no Wait node listens for this method there yet; it is not reached, or its HTTP Method differs "
             "(choose POST in the node, or start runs with webhook_method=GET)",
             409: "the execution is not waiting now",
@@ -89,7 +91,10 @@ _TABLE = (
         name="n8n-webhook",
         meant_for="n8n's Webhook node, production and test URL",
         starting=_N8N_STARTING,
-        hints={404: "the workflow is not active, nobody listens for a test event, or the node's HTTP Method differs"},
+        hints={
+            403: "the node's Authentication and what is sent differ, or its option Ignore Bots takes Halley for one",
+            404: "the workflow is not active, nobody listens for a test event, or the node's HTTP Method differs",
+        },
         # Paths like /webhook/orders are common elsewhere, so the host, the id or the word for tests must say n8n.
         places=(
             Place(host=r"(?:.*[.-])?n8n(?:[.-].*)?", path="(?:/.*)?/webhook(?:-test)?/.+"),
