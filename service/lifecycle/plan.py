@@ -82,7 +82,7 @@ def look_plan(sketch: Sketch, pace: CompiledPace) -> LookPlan | None:
     """Return the best plan for what is known, or None while that is too little."""
     if sketch.runs < ENOUGH_RUNS:
         return None
-    grid = grid_of(sketch.parts(), pace.at_most_s)
+    grid = grid_of(sketch.blurred().parts(), pace.at_most_s)
     ages, following = grid.ages_s, best_for(grid, pace)
     gaps = [ages[following[place]] - ages[place] for place in range(len(following))]
     return LookPlan(
