@@ -87,13 +87,13 @@ def follow(duration_s: float, plan: LookPlan | None, chance: random.Random, pace
 
 
 def learn(draw: Draw, runs: int, seed: int, pace: CompiledPace = PACE, sketch: Sketch | None = None) -> list[Followed]:
-    """Follow tasks one after the other, each with what was learned from those before it."""
-    chance, sketch, plan, followed = random.Random(seed), sketch or Sketch(), None, []
-    for number in range(runs):
-        if number % _REPLAN_RUNS == 0:
-            plan = look_plan(sketch, pace)
-        followed.append(follow(max(draw(chance), 0.1), plan, chance, pace))
-        sketch = sketch.learned(followed[-1].span)
+    """Follow tasks one after the other, with what was learned from those before; now and then from some together."""
+    chance, sketch, followed = random.Random(seed), sketch or Sketch(), []
+    for number in range(0, runs, _REPLAN_RUNS):
+        sketch = sketch.learned(*(each.span for each in followed[-_REPLAN_RUNS:]))
+        plan = look_plan(sketch, pace)
+        together = range(min(_REPLAN_RUNS, runs - number))
+        followed += [follow(max(draw(chance), 0.1), plan, chance, pace) for _ in together]
     return followed
 
 

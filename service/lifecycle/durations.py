@@ -27,7 +27,7 @@ _EVEN = 1.0  # weight of the even part beside what is known within a span
 _MIDDLE = 0.5
 _LEANING = 1 / 8  # how much the newest run counts in the lean
 _SHIFTED = 0.25  # further from the middle it leans once in thousands of runs, unless durations have changed
-_LEFT = 6.0  # what all that was known weighs then
+_KEPT_SHIFTED, _LEFT = 0.8, 20.0  # of a run at each one from then on; what all of them weigh at most
 _PEAK_SHARE, _PEAK_RUNS = 0.15, 3.0  # of all runs, and that many more, stand in a peak
 _PEAK_MOST = 0.8
 _WIDTHS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64)  # of a peak, in buckets
@@ -114,7 +114,7 @@ class Sketch(Struct, frozen=True, kw_only=True):
         lean = self.lean + (place - self.lean) * _LEANING
         kept, even = _KEPT, _EVEN / (within + _EVEN)
         if abs(lean - _MIDDLE) > _SHIFTED:
-            kept, even = min(_LEFT / (self.weight or 1.0), _KEPT), 1.0
+            kept, even = min(_KEPT_SHIFTED, _LEFT / (self.weight or 1.0)), 1.0
         weights = {bucket: weight * kept for bucket, weight in self.weights.items() if weight > _NOTHING}
         as_known = (1 - even) / (within or 1.0)
         for bucket, share, weight in zip(buckets, shares, known, strict=True):
