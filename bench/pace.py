@@ -1,8 +1,8 @@
 """How late the ends of tasks are seen, and with how many looks: as learned, at fixed intervals, and at best.
 
 Nothing waits here: tasks of known distributions are followed in virtual time by the very code that paces real ones.
-Each row starts from nothing, and its first 300 runs are left out. The optimum knows the distribution itself; the fixed
-interval is the one that takes as many looks. A callback is never expected.
+Each row starts from nothing; the first table leaves out 300 runs, the second shows them. The optimum knows the
+distribution itself; the fixed interval is the one that takes as many looks. A callback is never expected.
 """
 
 import bisect

@@ -27,7 +27,8 @@ _EVEN = 1.0  # weight of the even part beside what is known within a span
 _MIDDLE = 0.5
 _LEANING = 1 / 8  # how much the newest run counts in the lean
 _SHIFTED = 0.25  # further from the middle it leans once in thousands of runs, unless durations have changed
-_KEPT_SHIFTED, _LEFT = 0.8, 20.0  # of a run at each one from then on; what all of them weigh at most
+_KEPT_SHIFTED = 0.8  # what is left of a run at the next one then
+_LEFT = 20.0  # and of all of them at most, so that hundreds do not outweigh the first new ones
 _PEAK_SHARE, _PEAK_RUNS = 0.15, 3.0  # of all runs, and that many more, stand in a peak
 _PEAK_MOST = 0.8
 _WIDTHS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64)  # of a peak, in buckets
@@ -100,7 +101,10 @@ class Sketch(Struct, frozen=True, kw_only=True):
         return sum(self.weights.values())
 
     def learned(self, *spans: Span) -> "Sketch":
-        """Return the sketch with more runs in it, and all before them a little paler."""
+        """Return the sketch with more runs in it, and all before each a little paler.
+
+        Those that are told together are spread by what was known before them, which is blurred once.
+        """
         sketch, blurred = self, self._blurred()
         for span in spans:
             sketch = sketch._with(span, blurred)
