@@ -4,10 +4,15 @@ The end of a task is rarely seen: it lies between the last look that saw it at w
 run is not counted at one place but spread over that span, as the histogram so far would have it, and a little evenly.
 However wide the spans are, each run is counted on the right side of every look that was made at it; in between the
 histogram can be wrong by no more than the span, and the next looks are placed inside it (see `plan`).
+
+A few hundred runs leave peaks and holes that mean nothing, and a run spread by them would only confirm them. So the
+histogram is read blurred, both to spread runs and to plan: as much as tells chance from shape, by its sharpest peak.
 """
 
 import math
-from itertools import pairwise
+from bisect import bisect_left
+from itertools import accumulate
+from operator import mul, sub, truediv
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -15,13 +20,19 @@ from msgspec import Struct
 _LEAST_S = 0.5  # the first bucket holds all that is shorter
 _PER_OCTAVE = 64  # so a bucket is 1.1 % of a duration wide
 _BUCKETS = 17 * _PER_OCTAVE  # up to 18 hours
+_BORDERS_S = (0.0, *(_LEAST_S * 2.0 ** (bucket / _PER_OCTAVE) for bucket in range(1, _BUCKETS + 1)))
 _KEPT = 0.5 ** (1 / 256)  # what is left of a run when the next one ends: half after 256
 _NOTHING = 1e-3  # a bucket with less is forgotten
 _EVEN = 1.0  # weight of the even part beside what is known within a span
 _MIDDLE = 0.5
 _LEANING = 1 / 8  # how much the newest run counts in the lean
 _SHIFTED = 0.25  # further from the middle it leans once in thousands of runs, unless durations have changed
-_KEPT_SHIFTED = 0.8
+_KEPT_SHIFTED = 0.8  # what is left of a run at the next one then
+_LEFT = 20.0  # and of all of them at most, so that hundreds do not outweigh the first new ones
+_PEAK_SHARE, _PEAK_RUNS = 0.15, 3.0  # of all runs, and that many more, stand in a peak
+_PEAK_MOST = 0.8
+_WIDTHS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64)  # of a peak, in buckets
+_CHANCE = 1e-6  # a blurred bucket with less is empty
 
 
 class Span(NamedTuple):
@@ -40,10 +51,34 @@ class Part(NamedTuple):
 
 
 class _Touched(NamedTuple):
-    """How much of a bucket lies in a span, and how much of the span in the bucket."""
+    """Neighbouring buckets; how much of each lies in a span, and how much of the span in each."""
 
-    covered: float
-    share: float
+    buckets: range
+    covered: list[float]
+    shares: list[float]
+
+
+class _Row(NamedTuple):
+    """Weights of neighbouring buckets, and the number of the first one."""
+
+    first: int
+    weights: list[float]
+
+    @property
+    def whole(self) -> float:
+        """The weight of all."""
+        return sum(self.weights)
+
+    def at(self, buckets: range) -> list[float]:
+        """Return the weights of such buckets."""
+        start, stop = buckets.start - self.first, buckets.stop - self.first
+        within = self.weights[max(start, 0) : max(stop, 0)]
+        before = min(max(-start, 0), len(buckets))
+        return [0.0] * before + within + [0.0] * (len(buckets) - before - len(within))
+
+    def before(self, bucket: int) -> float:
+        """Return the weight of all that is shorter."""
+        return sum(self.weights[: max(bucket - self.first, 0)])
 
 
 class Sketch(Struct, frozen=True, kw_only=True):
@@ -65,31 +100,48 @@ class Sketch(Struct, frozen=True, kw_only=True):
         """How many runs it still stands for."""
         return sum(self.weights.values())
 
-    def learned(self, span: Span) -> "Sketch":
-        """Return the sketch with one more run in it, and all before it a little paler."""
-        touched = _touched(span)
-        known = {bucket: self.weights.get(bucket, 0.0) * each.covered for bucket, each in touched.items()}
-        within = sum(known.values())
-        lean = self.lean + (self._place(min(touched), within) - self.lean) * _LEANING
-        has_shifted = abs(lean - _MIDDLE) > _SHIFTED
-        kept, even = (_KEPT_SHIFTED, 1.0) if has_shifted else (_KEPT, _EVEN / (within + _EVEN))
+    def learned(self, *spans: Span) -> "Sketch":
+        """Return the sketch with more runs in it, and all before each a little paler.
+
+        Those that are told together are spread by what was known before them, which is blurred once.
+        """
+        sketch, blurred = self, self._blurred()
+        for span in spans:
+            sketch = sketch._with(span, blurred)
+        return sketch
+
+    def _with(self, span: Span, blurred: "_Row") -> "Sketch":
+        buckets, covered, shares = _touched(span)
+        known = [*map(mul, blurred.at(buckets), covered)]
+        within, whole = sum(known), blurred.whole
+        place = (blurred.before(buckets.start) + within / 2) / whole if whole else _MIDDLE
+        lean = self.lean + (place - self.lean) * _LEANING
+        kept, even = _KEPT, _EVEN / (within + _EVEN)
+        if abs(lean - _MIDDLE) > _SHIFTED:
+            kept, even = min(_KEPT_SHIFTED, _LEFT / (self.weight or 1.0)), 1.0
         weights = {bucket: weight * kept for bucket, weight in self.weights.items() if weight > _NOTHING}
-        for bucket, each in touched.items():
-            gained = even * each.share + (1 - even) * known[bucket] / (within or 1.0)
-            weights[bucket] = weights.get(bucket, 0.0) + gained
+        as_known = (1 - even) / (within or 1.0)
+        for bucket, share, weight in zip(buckets, shares, known, strict=True):
+            weights[bucket] = weights.get(bucket, 0.0) + even * share + as_known * weight
         return Sketch(runs=self.runs + 1, lean=lean, weights=weights)
 
-    def _place(self, first: int, within: float) -> float:
-        """Return where a run stands among those before it, 0 to 1, if it is in the middle of its span."""
-        whole = self.weight
-        before = sum(weight for bucket, weight in self.weights.items() if bucket < first)
-        return (before + within / 2) / whole if whole else _MIDDLE
+    def blurred(self) -> "Sketch":
+        """Return the sketch with each weight spread to both sides, as far as its sharpest peak is wide."""
+        first, row = self._blurred()
+        weights = {bucket: weight for bucket, weight in enumerate(row, first) if weight > _CHANCE}
+        return Sketch(runs=self.runs, lean=self.lean, weights=weights)
+
+    def _blurred(self) -> "_Row":
+        first, last, known = min(self.weights, default=0), max(self.weights, default=0), self.weights.get
+        sums = [*accumulate([known(bucket, 0.0) for bucket in range(first, last + 1)])]
+        width = _peak(sums)
+        return _row(first - width + 1, _averaged_twice(sums, width))
 
     def parts(self) -> list[Part]:
         """Return the distribution in ascending order, without what is empty."""
         whole = self.weight
         return [
-            Part(_border(bucket), _border(bucket + 1), weight / whole)
+            Part(_BORDERS_S[bucket], _BORDERS_S[bucket + 1], weight / whole)
             for bucket, weight in sorted(self.weights.items())
         ]
 
@@ -103,8 +155,35 @@ class Sketch(Struct, frozen=True, kw_only=True):
         return to_s
 
 
-def _border(bucket: int) -> float:
-    return _LEAST_S * 2.0 ** (bucket / _PER_OCTAVE) if bucket else 0.0
+def _row(first: int, weights: list[float]) -> _Row:
+    """Return a row; what stands outside all buckets is added to the first or the last one."""
+    below, above = max(-first, 0), max(first + len(weights) - _BUCKETS, 0)
+    if below:
+        weights = [sum(weights[: below + 1]), *weights[below + 1 :]]
+    if above:
+        weights = [*weights[: -above - 1], sum(weights[-above - 1 :])]
+    return _Row(first + below, weights)
+
+
+def _peak(sums: list[float]) -> int:
+    """Return the least number of neighbours that hold as many runs as make a peak."""
+    whole, before = sums[-1], [0.0, *sums]
+    enough = min(whole * _PEAK_SHARE + _PEAK_RUNS, whole * _PEAK_MOST)
+
+    def holds(width: int) -> bool:
+        return max(map(sub, before[width:], before), default=whole) >= enough
+
+    return _WIDTHS[bisect_left(_WIDTHS, x=True, hi=len(_WIDTHS) - 1, key=holds)]
+
+
+def _averaged_twice(sums: list[float], width: int) -> list[float]:
+    """Return the averages of so many neighbours each, and of these once more; a triangle, by its second differences."""
+    twice = [0.0] * (2 * width) + [*accumulate(sums + sums[-1:] * (2 * width - 2))]
+    parts = 1 / width**2
+    return [
+        (upto - 2 * middle + before) * parts
+        for before, middle, upto in zip(twice, twice[width:], twice[2 * width :], strict=False)
+    ]
 
 
 def _bucket(seconds: float) -> int:
@@ -112,15 +191,14 @@ def _bucket(seconds: float) -> int:
     return min(math.floor(octaves * _PER_OCTAVE), _BUCKETS - 1)
 
 
-def _touched(span: Span) -> dict[int, _Touched]:
+def _touched(span: Span) -> "_Touched":
     """Return the buckets that a span touches; one without length is a thousandth of its age long."""
-    longest_s = _border(_BUCKETS)
-    by_s = min(max(span.by_s, _LEAST_S), longest_s)
+    by_s = min(max(span.by_s, _LEAST_S), _BORDERS_S[-1])
     after_s = max(min(span.after_s, by_s * 0.999), 0.0)
     first, last = _bucket(after_s), _bucket(by_s)
-    borders = [after_s, *(_border(bucket) for bucket in range(first + 1, last + 1)), by_s]
-    touched = {}
-    for bucket, (from_s, to_s) in enumerate(pairwise(borders), first):
-        width_s = _border(bucket + 1) - _border(bucket)
-        touched[bucket] = _Touched((to_s - from_s) / width_s, (to_s - from_s) / (by_s - after_s))
-    return touched
+    borders = [after_s, *_BORDERS_S[first + 1 : last + 1], by_s]
+    lengths = [*map(sub, borders[1:], borders)]
+    widths = map(sub, _BORDERS_S[first + 1 : last + 2], _BORDERS_S[first:])
+    return _Touched(
+        range(first, last + 1), [*map(truediv, lengths, widths)], [each / (by_s - after_s) for each in lengths]
+    )

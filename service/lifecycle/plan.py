@@ -14,7 +14,7 @@ from msgspec import Struct
 from service.definitions.catalog import CompiledPace
 from service.lifecycle.durations import Part, Sketch
 
-ENOUGH_RUNS = 8
+ENOUGH_RUNS = 6
 _FINE = 128  # the more, the closer to each other are the ages that a look may be placed at
 _WIDEST = 0.2  # no two of them are further apart than this part of their age
 _GAP = 1.05  # a stretch in which nothing ends, if it is so many times as long as what was before it
@@ -82,7 +82,7 @@ def look_plan(sketch: Sketch, pace: CompiledPace) -> LookPlan | None:
     """Return the best plan for what is known, or None while that is too little."""
     if sketch.runs < ENOUGH_RUNS:
         return None
-    grid = grid_of(sketch.parts(), pace.at_most_s)
+    grid = grid_of(sketch.blurred().parts(), pace.at_most_s)
     ages, following = grid.ages_s, best_for(grid, pace)
     gaps = [ages[following[place]] - ages[place] for place in range(len(following))]
     return LookPlan(

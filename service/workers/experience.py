@@ -82,8 +82,7 @@ class Experience:
         kept = await self._store.sketches([*spans.keys() | wanted])
         for kind in spans.keys() | wanted:
             sketch, version = kept.get(kind, (Sketch(), 0))
-            for span in spans.get(kind, ()):
-                sketch = sketch.learned(span)
+            sketch = sketch.learned(*spans.get(kind, ()))
             if kind in spans and not await self._store.keep_sketch(kind, sketch, version, now):
                 # Another process was quicker: its runs were no worse, and ours are told next time.
                 self._spans[kind] = (spans[kind] + self._spans.get(kind, []))[:_SPANS]

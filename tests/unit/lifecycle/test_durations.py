@@ -1,5 +1,6 @@
 """What is learned of durations, without clock, network or disk."""
 
+import itertools
 import math
 import random
 
@@ -19,6 +20,11 @@ def taught(*spans: Span) -> Sketch:
     for span in spans:
         sketch = sketch.learned(span)
     return sketch
+
+
+def exactly(*ends_s: float) -> Sketch:
+    """Return a sketch that knows these ends to the moment."""
+    return taught(*(Span(end_s, end_s) for end_s in ends_s))
 
 
 def ended_by(sketch: Sketch, age_s: float) -> float:
@@ -46,6 +52,60 @@ def test_a_sketch_survives_the_store_format(spans: list[Span]) -> None:
 
     assert read == sketch
     assert read.learned(Span(1, 2)) == sketch.learned(Span(1, 2))
+
+
+@given(st.lists(SPANS, max_size=30))
+def test_what_is_blurred_is_neither_more_nor_less(spans: list[Span]) -> None:
+    """Whatever was learned, to blur it moves weight and keeps it, and none of it is negative or out of bounds."""
+    sketch = taught(*spans)
+    blurred = sketch.blurred()
+
+    assert blurred.runs == sketch.runs
+    assert blurred.weight == pytest.approx(sketch.weight, abs=0.002)
+    assert all(weight > 0 for weight in blurred.weights.values())
+    assert blurred.weight == 0 or sum(part.share for part in blurred.parts()) == pytest.approx(1)
+
+
+def test_what_is_blurred_keeps_its_shape_and_loses_what_is_chance() -> None:
+    """A sharp peak stays sharp, the valley between two empty, and what few runs leave uneven becomes even."""
+    chance = random.Random(5)
+    sharp = exactly(*(chance.gauss(30, 0.5) for _ in range(300))).blurred()
+    two = exactly(*(chance.gauss(*chance.choice(((12, 1), (60, 6)))) for _ in range(300))).blurred()
+    few = exactly(*(20 * math.exp(chance.gauss(0, 0.4)) for _ in range(100)))
+    steps = [
+        sum(abs(part.share - after.share) for part, after in itertools.pairwise(sketch.parts()))
+        for sketch in (few, few.blurred())
+    ]
+
+    assert ended_by(sharp, 32) - ended_by(sharp, 28) > 0.97
+    assert ended_by(two, 36) - ended_by(two, 18) < 0.02
+    assert steps[1] < steps[0] / 10
+
+
+def test_runs_that_are_learned_together_count_as_much() -> None:
+    """Some runs at once make about the same sketch as one after the other; none changes nothing."""
+    chance = random.Random(6)
+    spans = [Span(d * 0.8, d * 1.1) for d in (20 * math.exp(chance.gauss(0, 0.4)) for _ in range(240))]
+    together = Sketch()
+    for place in range(0, len(spans), 12):
+        together = together.learned(*spans[place : place + 12])
+    single = taught(*spans)
+
+    assert together.runs == single.runs
+    assert together.learned() == together
+    for age_s in (12, 16, 20, 25, 33):
+        assert ended_by(together, age_s) == pytest.approx(ended_by(single, age_s), abs=0.03)
+
+
+def test_all_that_was_known_weighs_little_once_durations_have_changed() -> None:
+    """A few runs that end before the usual first look mean nothing; twelve outweigh the three hundred before them."""
+    steady = taught(*(Span(d, d + 1) for d in (60 + place * 7 % 30 for place in range(300))))
+    early = [Span(0, 55)] * 12
+
+    assert steady.weight > 150
+    assert steady.learned(*early[:4]).weight > 150
+    assert steady.learned(*early).weight < 30
+    assert ended_by(steady.learned(*early), 40) > 0.2
 
 
 def test_a_sketch_stays_small() -> None:

@@ -75,18 +75,19 @@ def test_the_best_looks_are_found() -> None:
 
 @pytest.mark.parametrize("name", [name for name in DRAWS if "90 s" not in name and "exponential" not in name])
 def test_what_was_learned_is_nearly_as_good_as_what_could_be_known(name: str) -> None:
-    """After some hundred runs, seen by looks alone, the lag is within 15 % of the least for as many looks."""
-    ours = mean([each for seed in (1, 2) for each in learn(DRAWS[name], 650, seed)[250:]])
+    """After some hundred runs, seen by looks alone, the lag is within 12 % of the least for as many looks."""
+    ours = mean([each for seed in (1, 2, 3) for each in learn(DRAWS[name], 650, seed)[250:]])
     best = optimum(DRAWS[name], ours.looks)
 
     assert ours.looks == pytest.approx(PACE.looks, abs=0.3)
-    assert ours.lag_s < 1.15 * best.lag_s
+    assert ours.lag_s < 1.12 * best.lag_s
 
 
 def test_before_anything_is_known_the_definition_says_when() -> None:
     """A few runs make no plan, and the first ones that do are followed no worse than before."""
     assert look_plan(Sketch(), PACE) is None
-    assert look_plan(Sketch(runs=7, weights={200: 7.0}), PACE) is None
+    assert look_plan(Sketch(runs=5, weights={200: 5.0}), PACE) is None
+    assert look_plan(Sketch(runs=6, weights={200: 6.0}), PACE) is not None
 
     first = [learn(USUAL, 40, seed) for seed in range(10)]
     before, after = ([each for runs in first for each in runs[a:b]] for a, b in ((0, 8), (12, 40)))

@@ -59,11 +59,11 @@ def end(run: Run, seconds: float) -> Change:
 
 
 async def test_what_has_ended_tells_when_to_look() -> None:
-    """Eight ends make a plan for tasks like these; one of another model has that of its node."""
+    """Six ends make a plan for tasks like these; one of another model has that of its node."""
     experience, _ = an_experience(Memory())
     run = a_run("running", node=NODE, input={"prompt": "x", "mode": "pro"})
     other = a_run("running", node=NODE, input={"prompt": "x", "mode": "std", "duration": "10"})
-    for _ in range(8):
+    for _ in range(6):
         experience.notify(end(run, 40.0))
     experience.notify(Change(run=run))
     assert experience.plan(run, node()) is None
