@@ -18,6 +18,7 @@ from service.store.writer import Writer
 
 T = TypeVar("T")
 _BUSY_TIMEOUT_S = 5.0
+_STATEMENTS = 256  # kept prepared: all there are
 
 
 class SqliteEngine:
@@ -52,7 +53,13 @@ class SqliteEngine:
             self._reader = None
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._path,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
+        )
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 

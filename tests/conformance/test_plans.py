@@ -443,6 +443,16 @@ async def test_a_statement_that_passes_by_all_rows_is_caught_by_its_work(sqlite:
     assert await probe.work(walking, values) > 2 * await probe.work(load_queries("sqlite")["runs_due_lanes"], values)
 
 
+async def test_sqlite_prepares_a_hot_statement_once(sqlite: OnSqlite) -> None:
+    """Where a value might make an index of some rows fit, SQLite prepares for each value, which takes most of the time."""
+    probe, scene = sqlite
+    queries, given = load_queries("sqlite"), hot(scene, "sqlite")
+    tempting = queries["runs_due_lanes"].replace("+:state", ":state")
+
+    assert [name for name, values in given.items() if await probe.is_prepared_again(queries[name], values)] == []
+    assert await probe.is_prepared_again(tempting, given["runs_due_lanes"])
+
+
 async def test_an_order_that_is_not_the_index_s_is_caught(on_postgres: OnPostgres) -> None:
     """The name of a result that hides a column's has all events sorted for the newest one."""
     probe, scene = on_postgres

@@ -60,6 +60,27 @@ class SqliteProbe:
             self.connection.execute("RELEASE looked_at")
         return steps
 
+    async def is_prepared_again(self, sql: str, values: Values) -> bool:
+        """Tell whether SQLite prepares a statement anew although it has done so: its plan depends on what is bound."""
+        asked = 0
+
+        def asked_for(*_: object) -> int:
+            nonlocal asked
+            asked += 1
+            return sqlite3.SQLITE_OK
+
+        self.connection.set_authorizer(asked_for)  # asked while a statement is prepared
+        try:
+            await self.work(sql, values)
+            asked = 0
+            self.connection.execute("SAVEPOINT looked_at")
+            self.connection.execute(sql, self._given(values)).fetchall()
+            self.connection.execute("ROLLBACK TO looked_at")
+            return asked > 2  # the savepoint, and the way back
+        finally:
+            self.connection.set_authorizer(None)
+            self.connection.execute("RELEASE looked_at")
+
     @staticmethod
     def _given(values: Values) -> Any:
         return _bound(values) if isinstance(values, Mapping) else values

@@ -32,7 +32,7 @@ ORDER BY id DESC LIMIT :limit;
 
 -- name: runs_list_of_state
 SELECT doc, due_at FROM runs
-WHERE workspace = :workspace AND state = :state AND id < coalesce(:before, '~')
+WHERE workspace = :workspace AND state = +:state AND id < coalesce(:before, '~')
   AND (:node IS NULL OR node = :node)
   AND (:reference IS NULL OR reference = :reference)
   AND (:group_id IS NULL OR group_id = :group_id)
@@ -63,15 +63,16 @@ WHERE workspace = :workspace AND group_id = :group_id AND id < coalesce(:before,
 ORDER BY id DESC LIMIT :limit;
 
 -- name: runs_due_lanes
--- One step through the index for each lane, however many runs it has.
+-- One step through the index for each lane, however many runs it has. The `+` hides the state from SQLite, which would
+-- prepare the statement anew for each, in case an index of the runs of one state fits; so it does elsewhere.
 WITH RECURSIVE lanes (lane) AS (
-    SELECT min(lane) FROM runs WHERE state = :state AND due_at IS NOT NULL
+    SELECT min(lane) FROM runs WHERE state = +:state AND due_at IS NOT NULL
     UNION ALL
-    SELECT (SELECT min(lane) FROM runs WHERE state = :state AND due_at IS NOT NULL AND lane > lanes.lane)
+    SELECT (SELECT min(lane) FROM runs WHERE state = +:state AND due_at IS NOT NULL AND lane > lanes.lane)
     FROM lanes WHERE lane IS NOT NULL
 )
 SELECT lane FROM lanes
-WHERE EXISTS (SELECT 1 FROM runs WHERE state = :state AND runs.lane = lanes.lane AND due_at <= :now);
+WHERE EXISTS (SELECT 1 FROM runs WHERE state = +:state AND runs.lane = lanes.lane AND due_at <= :now);
 
 -- name: runs_take
 -- Queued runs that are decided on at once, in the same transaction, so no lease is needed.
@@ -81,7 +82,7 @@ ORDER BY due_at LIMIT :limit;
 -- name: runs_claim
 -- Moving the due time is the lease: a process that dies leaves the run to be found again.
 UPDATE runs SET due_at = :lease_until, leased_by = :owner, version = version + 1
-WHERE id IN (SELECT id FROM runs WHERE state = :state AND lane = :lane AND due_at <= :until
+WHERE id IN (SELECT id FROM runs WHERE state = +:state AND lane = :lane AND due_at <= :until
                AND (due_at <= :now OR leased_by IS NULL)
                AND (:nodes IS NULL OR node IN (SELECT value FROM json_each(:nodes)))
              ORDER BY due_at LIMIT :limit)
@@ -195,7 +196,7 @@ ORDER BY due.due_at;
 -- name: deliveries_claim
 -- Moving the due time is the lease: a process that dies leaves the delivery to be found again.
 WITH wanted (target, room) AS (
-    SELECT names.value, rooms.value FROM json_each(:targets) AS names JOIN json_each(:rooms) AS rooms USING (key)
+    SELECT value, json_extract(:rooms, '$[' || key || ']') FROM json_each(:targets)
 ), placed AS (
     SELECT due.id, wanted.room, row_number() OVER (PARTITION BY wanted.target ORDER BY due.due_at) AS place
     FROM wanted CROSS JOIN deliveries AS due
@@ -242,7 +243,7 @@ ORDER BY id DESC LIMIT :limit;
 
 -- name: deliveries_list_of_state
 -- Those that have not been delivered, in one of the two states of such.
-SELECT * FROM delivery_log WHERE workspace = :workspace AND state = :state AND state <> 'delivered'
+SELECT * FROM delivery_log WHERE workspace = :workspace AND state = +:state AND state <> 'delivered'
   AND (:endpoint IS NULL OR endpoint_id = :endpoint)
   AND (:run IS NULL OR run_id = :run)
   AND (:event IS NULL OR event_id = :event)
