@@ -444,7 +444,7 @@ async def test_a_statement_that_passes_by_all_rows_is_caught_by_its_work(sqlite:
 
 
 async def test_sqlite_prepares_a_hot_statement_once(sqlite: OnSqlite) -> None:
-    """Where a value might make an index of some rows fit, SQLite prepares for each value, which takes most of the time."""
+    """Where a value might make a partial index fit, SQLite prepares for each value, which takes most of the time."""
     probe, scene = sqlite
     queries, given = load_queries("sqlite"), hot(scene, "sqlite")
     tempting = queries["runs_due_lanes"].replace("+:state", ":state")
