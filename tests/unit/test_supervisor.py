@@ -46,7 +46,9 @@ def _stopped(job: subprocess.Popen[str]) -> tuple[str, str]:
     return job.communicate(timeout=_PATIENCE_S)
 
 
-@pytest.mark.parametrize("hang", ["import time; time.sleep(60)", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"])
+@pytest.mark.parametrize(
+    "hang", ["import time; time.sleep(60)", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"]
+)
 def test_who_hangs_is_replaced(hang: str) -> None:
     """A process whose event loop stands still is killed, another takes its place, and the steady one stays."""
     with _job(hang) as job:
