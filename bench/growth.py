@@ -23,7 +23,7 @@ from bench.parts.latencies import at_once
 from bench.parts.meters import ServerMeter, server_meter
 from bench.parts.table import figure, print_table
 from bench.parts.world import World, world
-from tests.fakes.crowd import fill_postgres, fill_sqlite
+from tests.fakes.crowd import fill_postgres, fill_sqlite, tidy_postgres
 from tests.fakes.postgres import PostgresServer, postgres_server
 
 _JOB_S = 1.0
@@ -138,6 +138,11 @@ class Database:
         found = "SELECT id FROM runs WHERE state = 'succeeded' AND node = 'bench.called' ORDER BY id LIMIT 1"
         await self._copied((await self._fetch(found))[0][0], count, is_served=False)
 
+    async def tidy(self) -> None:
+        """Have upkeep done before it falls into a measurement, as it is after rows were copied."""
+        if self._url is not None:
+            await tidy_postgres(self._url)
+
     async def _copied(self, run_id: str, count: int, **words: Any) -> None:
         first, self._copies = self._copies + 1, self._copies + count
         if self._url is None:
@@ -175,6 +180,7 @@ async def of_open_runs(sizes: Sizes, server: PostgresServer | None) -> tuple[lis
         async with database.open() as ready_s:
             starts = [database.started("nothing", ready_s)]
             await database.lead(sizes.led)  # connections and caches are there
+            await database.tidy()
             cases, standing = [await database.measured("nothing", sizes)], 0
             for count in sizes.open_runs:
                 await database.stand(count - standing)

@@ -4,8 +4,9 @@ A copy has the same rows in all tables. Ids keep their form and their time, with
 chance in them, so the copies stand beside the original and in the order of their numbers.
 """
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,7 @@ async def fill_postgres(
     url: str, run_id: str, first: int, count: int, *, tables: Sequence[str] = TABLES, **changes: str
 ) -> None:
     """Copy a run in a PostgreSQL database, and have done what it would do about that later."""
-    connection: Any = await asyncpg.connect(url)
-    try:
+    async with _connected(url) as connection:
         await connection.execute("SET synchronous_commit = off")
         columns = {
             t: [a.name for a in (await connection.prepare(f"SELECT * FROM {t}")).get_attributes()]  # noqa: S608 - our own
@@ -105,7 +105,20 @@ async def fill_postgres(
         crowd = Crowd(columns, lambda number: f"lpad(cast({number} AS text), 10, '0')")
         for statement in crowd.statements(run_id, first, count, tables=tables, changes=changes):
             await connection.execute(statement)
+    await tidy_postgres(url)
+
+
+async def tidy_postgres(url: str) -> None:
+    """Have a PostgreSQL database do now what it would do later: vacuum, count its rows, and write its pages."""
+    async with _connected(url) as connection:
         await connection.execute("VACUUM (ANALYZE)")
         await connection.execute("CHECKPOINT")
+
+
+@contextlib.asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Any]:
+    connection: Any = await asyncpg.connect(url)
+    try:
+        yield connection
     finally:
         await connection.close()
