@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from importlib.abc import Traversable
+from importlib.resources.abc import Traversable
 
 import msgspec
 import yaml

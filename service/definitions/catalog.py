@@ -4,7 +4,7 @@ Loads folders, checks them file by file (`loader`) and together (`lint`), and co
 """
 
 from collections.abc import Sequence
-from importlib.abc import Traversable
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from msgspec import Struct
