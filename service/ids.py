@@ -18,7 +18,7 @@ def new_id(prefix: str, epoch_s: float) -> str:
         prefix: `run`, `evt`, `art`, `dlv` ….
         epoch_s: Moment of creation in epoch seconds.
     """
-    # A run takes seven ids, and a `ULID` has to be told apart from whatever else its class takes.
+    # The library's encoder alone: its class checks at each step what it is made from, and a run takes seven ids.
     milliseconds = int(epoch_s * 1000).to_bytes(_TIME_BYTES)
     return f"{prefix}_{encode(milliseconds + secrets.token_bytes(_CHANCE_BYTES)).lower()}"
 

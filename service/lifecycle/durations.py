@@ -110,7 +110,7 @@ class Sketch(Struct, frozen=True, kw_only=True):
             sketch = sketch._with(span, blurred)
         return sketch
 
-    def _with(self, span: Span, blurred: "_Row") -> "Sketch":
+    def _with(self, span: Span, blurred: _Row) -> "Sketch":
         buckets, covered, shares = _touched(span)
         known = [*map(mul, blurred.at(buckets), covered)]
         within, whole = sum(known), blurred.whole
@@ -131,7 +131,7 @@ class Sketch(Struct, frozen=True, kw_only=True):
         weights = {bucket: weight for bucket, weight in enumerate(row, first) if weight > _CHANCE}
         return Sketch(runs=self.runs, lean=self.lean, weights=weights)
 
-    def _blurred(self) -> "_Row":
+    def _blurred(self) -> _Row:
         first, last, known = min(self.weights, default=0), max(self.weights, default=0), self.weights.get
         sums = [*accumulate([known(bucket, 0.0) for bucket in range(first, last + 1)])]
         width = _peak(sums)
@@ -191,7 +191,7 @@ def _bucket(seconds: float) -> int:
     return min(math.floor(octaves * _PER_OCTAVE), _BUCKETS - 1)
 
 
-def _touched(span: Span) -> "_Touched":
+def _touched(span: Span) -> _Touched:
     """Return the buckets that a span touches; one without length is a thousandth of its age long."""
     by_s = min(max(span.by_s, _LEAST_S), _BORDERS_S[-1])
     after_s = max(min(span.after_s, by_s * 0.999), 0.0)

@@ -72,14 +72,15 @@ class SqliteProbe:
         self.connection.set_authorizer(asked_for)  # asked while a statement is prepared
         try:
             await self.work(sql, values)
-            asked = 0
             self.connection.execute("SAVEPOINT looked_at")
+            asked = 0
             self.connection.execute(sql, self._given(values)).fetchall()
+            is_prepared_again = asked > 0
             self.connection.execute("ROLLBACK TO looked_at")
-            return asked > 2  # the savepoint, and the way back
+            self.connection.execute("RELEASE looked_at")
         finally:
             self.connection.set_authorizer(None)
-            self.connection.execute("RELEASE looked_at")
+        return is_prepared_again
 
     @staticmethod
     def _given(values: Values) -> Any:

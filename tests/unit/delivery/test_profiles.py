@@ -121,6 +121,14 @@ def test_profiles_differ_in_what_an_answer_means(name: str, status: int, answer:
     assert reason.endswith(".")
 
 
+@pytest.mark.parametrize("name", ["n8n-resume", "n8n-webhook"])
+def test_a_sender_that_n8n_takes_for_a_bot_is_told_what_to_remove(name: str):
+    """n8n's own answer speaks of a sign-in; the option that is meant is named beside it, and the event is kept."""
+    told, reason = understood(profile_of(name), 403, "Authorization data is wrong!")
+
+    assert (told, "Ignore Bots" in reason) == ("failed", True)
+
+
 @given(profiles, st.integers(200, 299), st.text(max_size=50))
 def test_2xx_is_delivered_for_all(name: str, status: int, answer: str):
     """No profile knows a success that is none, but for the one sentence of n8n's below."""
