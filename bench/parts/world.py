@@ -107,24 +107,32 @@ class World:
         async with self._client.get(f"{self.upstream}/bench/asked") as answer:
             return dict(await answer.json())
 
+    async def ends(self) -> dict[str, float]:
+        """Return when each job of the upstream is over."""
+        async with self._client.get(f"{self.upstream}/bench/ends") as answer:
+            return dict(await answer.json())
+
     async def end_jobs(self) -> None:
         """Let all jobs of the upstream be over from now on."""
         await self._client.post(f"{self.upstream}/bench/over")
 
 
 @contextlib.asynccontextmanager
-async def world(job_s: float, database: str | None = None, **environ: str) -> AsyncIterator[World]:
+async def world(
+    job_s: float, database: str | None = None, *, sigma: float = 0.0, **environ: str
+) -> AsyncIterator[World]:
     """Run a Halley that is not open yet, on a SQLite file or on another database, and those around it.
 
     Args:
         job_s: How long a job of the upstream takes.
         database: URL of another database.
+        sigma: How far the jobs' durations are from each other, in the logarithm; `job_s` is their median then.
         environ: More of Halley's environment.
     """
     more = environ if database is None else {"HALLEY_DATABASE_URL": database, **environ}
     async with (
         bare_client() as client,
-        listening("bench.parts.upstream", str(job_s), path="/bench/called") as upstream,
+        listening("bench.parts.upstream", str(job_s), str(sigma), path="/bench/called") as upstream,
         receivers(client) as told,
     ):
         with tempfile.TemporaryDirectory(prefix="halley-bench-") as folder:

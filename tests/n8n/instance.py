@@ -94,6 +94,11 @@ class N8n:
 
     # -- as a program
 
+    @property
+    def pid(self) -> int:
+        """Its first process."""
+        return self._program.pid
+
     async def version(self) -> str:
         """Return its version."""
         return (await self._command("--version")).split()[-1]

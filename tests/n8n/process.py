@@ -28,6 +28,17 @@ class Program:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """Its process.
+
+        Raises:
+            RuntimeError: It was never started.
+        """
+        if self._process is None:
+            raise RuntimeError("it was never started")
+        return self._process.pid
+
     async def start(self) -> None:
         """Start it."""
         with self._log.open("ab") as log:
