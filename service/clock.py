@@ -68,6 +68,7 @@ class SystemClock:
                 self._compared = read_at, now, self.wall() - now
 
 
+@functools.lru_cache(maxsize=1024)  # a run tells the same few moments again and again
 def isoformat(epoch_s: float) -> str:
     """Write a moment as RFC 3339 in UTC with milliseconds: `2026-11-22T10:00:00.123Z`."""
     second = math.floor(epoch_s)

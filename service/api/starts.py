@@ -320,7 +320,7 @@ def new_run(
         created_at=now,
         deadline_at=now + float(options.get("deadline", node.pace.deadline_s)),
         due_at=now,
-        upstream_path=node.plan.build(start.values).path,
+        upstream_path=node.plan.path(start.values),
         warnings=(*node.warnings(start.values), *guess_warnings(webhook)),
         reference=options.get("reference"),
         metadata=options.get("metadata", {}),

@@ -92,7 +92,7 @@ def compile_node(loaded: Loaded[Node], definitions: Definitions) -> CompiledNode
             collect=node.collect or provider.collect,
             may_be_empty=node.result == "data",
         ),
-        pace=_pace(provider.pace if node.pace is UNSET else node.pace),
+        pace=_pace(provider.pace if node.pace is UNSET else node.pace, fields),
         advice=(*_standing(node), *node.warn, *(w for w in provider.warn if w.when.keys() <= fields.keys())),
         chain=chain,
     )
@@ -142,7 +142,7 @@ def _reserved(node: Node, provider: Provider) -> dict[str, str]:
     return words
 
 
-def _pace(pace: Pace) -> CompiledPace:
+def _pace(pace: Pace, fields: Mapping[str, Field]) -> CompiledPace:
     return CompiledPace(
         first_s=seconds(pace.first),
         every_s=seconds(pace.every),
@@ -152,7 +152,7 @@ def _pace(pace: Pace) -> CompiledPace:
         with_callback=pace.with_callback,
         at_least_s=seconds(pace.at_least),
         looks=pace.looks,
-        by=pace.by,
+        by=tuple(name for name in pace.by if name in fields),
     )
 
 

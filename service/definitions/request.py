@@ -100,6 +100,8 @@ class RequestPlan:
         self._fields = dict(fields)
         self._in_path = {name for name, _ in slots(self._submit)}
         self._elsewhere = "body" if self._submit.startswith("POST ") else "query"
+        in_query = any((field.place or self._elsewhere) == "query" for field in fields.values() if not field.local)
+        self._fixed_path = None if self._in_path or in_query else fill(self._submit, {})[1]
         self.callback = callback_of(node, provider)
         self.callback_field = self.callback.field if self.callback else None
         own_id = _external_id(node, provider)
@@ -147,6 +149,10 @@ class RequestPlan:
         if stream is not None:
             places["body"] |= copied(stream.send)
         return self._assemble(places, (stream.submit if stream else None) or self._submit)
+
+    def path(self, inputs: Mapping[str, Any]) -> str:
+        """Return the path of that request, which for most operations is the same whatever the inputs."""
+        return self.build(inputs).path if self._fixed_path is None else self._fixed_path
 
     def _value(self, name: str, inputs: Mapping[str, Any]) -> Any:
         field = self._fields.get(name)

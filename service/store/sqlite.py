@@ -140,7 +140,8 @@ class SqliteEngine:
             connection.execute(sql["group_insert"], group._asdict())
         self._add(connection, "event_insert", writes.events)
         self._add(connection, "delivery_insert", writes.deliveries)
-        writes.is_fanned_out = self._add(connection, "fan_out", writes.fans) > 0
+        if writes.fans and connection.execute(sql["has_endpoints"]).fetchone():
+            writes.is_fanned_out = self._add(connection, "fan_out", writes.fans) > 0
         self._add(connection, "delivery_update", writes.finishes)
         self._add(connection, "entries_insert", writes.entries)
         self._add(connection, "callback_insert", writes.callbacks)

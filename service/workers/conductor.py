@@ -115,7 +115,7 @@ class Conductor:
             created_at=now,
             deadline_at=parent.deadline_at,
             due_at=now,
-            upstream_path=node.plan.build(values).path,
+            upstream_path=node.plan.path(values),
             parent=parent.id,
             reference=parent.reference,
         )

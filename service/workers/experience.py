@@ -120,9 +120,7 @@ def kinds_of(run: Run, node: CompiledNode) -> tuple[str, ...]:
 
 
 def _word(run: Run, node: CompiledNode, name: str) -> str | None:
-    field = node.fields.get(name)
-    if field is None:
-        return None
+    field = node.fields[name]
     usual = field.default if field.default is not UNSET else field.assumed
     value = run.input.get(name, usual)
     word = str(value)[:_LONGEST_WORD] if isinstance(value, str | int | float) else ""

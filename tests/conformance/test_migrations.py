@@ -15,6 +15,7 @@ import pytest
 from service.errors import StoreError
 from service.lifecycle import transitions as rules
 from service.lifecycle.run import EventType, Webhook
+from service.lifecycle.states import FINAL, RunState
 from service.settings import Secret
 from service.store.base import EventFilter, Place, RunFilter
 from service.store.opening import store_of
@@ -22,6 +23,7 @@ from service.store.outbox import DeliveryFilter
 from service.store.postgres import upgrade
 from service.store.queries import load_migrations
 from service.store.sql_store import SqlStore
+from service.store.sqlite import migrate
 from tests.conformance.test_store import ManualClock
 from tests.fakes.postgres import PostgresServer
 from tests.unit.lifecycle.test_transitions import a_run
@@ -32,10 +34,10 @@ LIMIT_S = 60.0
 
 
 def old_doc() -> str:
-    """Return the run as it was kept before webhooks had a method."""
-    doc = msgspec.json.decode(msgspec.json.encode(RUN))
-    del doc["webhook"]["guessed"], doc["webhook"]["method"]
-    return msgspec.json.encode(doc).decode()
+    """Return the run as it was kept before webhooks had a method, when defaults were written down."""
+    webhook = msgspec.structs.asdict(RUN.webhook) if RUN.webhook else {}
+    del webhook["guessed"], webhook["method"]
+    return msgspec.json.encode(msgspec.structs.asdict(RUN) | {"webhook": webhook}).decode()
 
 
 # What the first version wrote for a run whose first event has been tried twice.
@@ -172,6 +174,26 @@ async def test_a_sqlite_file_of_any_version_is_opened(tmp_path: Path, upto: int)
     old_sqlite(path, upto)
 
     await everything_came_along(store_of(path, ManualClock()))
+
+
+def test_an_older_file_goes_on_to_refuse_a_state_that_there_is_not(tmp_path: Path) -> None:
+    """Its constraints are said in other words, and hold."""
+    path = tmp_path / "halley.db"
+    old_sqlite(path, upto=1)
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection)
+
+    run = "UPDATE runs SET state = ?, deadline_at = ?"
+    delivery = "UPDATE deliveries SET state = ?"
+    for sql, values in ((run, ("lost", 1.0)), (run, ("running", None)), (delivery, ("lost",))):
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+            connection.execute(sql, values)
+    for state in get_args(RunState):
+        connection.execute(run, (state, None if state in FINAL else 1.0))
+    for state in ("pending", "delivered", "failed"):
+        connection.execute(delivery, (state,))
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
 
 
 EARLIER = [ROWS["events"] | {"id": f"evt_{n}", "sequence": 10 + n, "created_at": 100.0 + n} for n in (2, 3)]

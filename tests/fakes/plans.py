@@ -82,6 +82,11 @@ class SqliteProbe:
             self.connection.set_authorizer(None)
         return is_prepared_again
 
+    def fills_a_table(self, sql: str, values: Values) -> bool:
+        """Tell whether a statement, with all indexes and constraints it meets, makes a temporary table."""
+        steps = self.connection.execute(f"EXPLAIN {sql}", self._given(values)).fetchall()
+        return any(step[1] == "OpenEphemeral" for step in steps)
+
     @staticmethod
     def _given(values: Values) -> Any:
         return _bound(values) if isinstance(values, Mapping) else values

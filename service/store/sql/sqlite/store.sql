@@ -157,14 +157,18 @@ INSERT INTO timeline (run_id, at, kind, detail, delivery_id) VALUES (?, ?, ?, ?,
 SELECT at, kind, detail FROM timeline WHERE run_id = :run_id ORDER BY id LIMIT :limit;
 
 -- name: callback_insert
--- The first hundred of a run tell its story; more would only fill the disk.
-INSERT INTO callbacks (run_id, received_at, body) SELECT ?1, ?2, ?3
-WHERE (SELECT count(*) FROM callbacks WHERE run_id = ?1) < 100;
+-- The first hundred of a run tell its story; more would only fill the disk. Those have no body here, and what must not be
+-- NULL is passed by: a SELECT that reads the table it writes to would go through a temporary one.
+INSERT OR IGNORE INTO callbacks (run_id, received_at, body)
+VALUES (?1, ?2, CASE WHEN (SELECT count(*) FROM callbacks WHERE run_id = ?1) < 100 THEN ?3 END);
 
 -- name: delivery_insert
 INSERT INTO deliveries (id, event_id, run_id, workspace, url, target, state, due_at, profile, method, until, leased_by,
                         first_at)
 VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?);
+
+-- name: has_endpoints
+SELECT 1 FROM endpoints WHERE state = 'enabled' LIMIT 1;
 
 -- name: fan_out
 -- A delivery for each endpoint that wants an event; the time in its id is the event's.
@@ -325,7 +329,7 @@ ORDER BY position DESC, id DESC LIMIT :limit;
 SELECT position, id, type, body FROM events
 WHERE workspace = :workspace AND (position, id) < (:place, :id) AND position >= :floor
   AND type IN (SELECT value FROM json_each(:types))
-  AND type NOT IN ('run.queued', 'run.running', 'run.progressed', 'run.succeeded')
+  AND type <> 'run.queued' AND type <> 'run.running' AND type <> 'run.progressed' AND type <> 'run.succeeded'
   AND ((:node IS NULL AND :reference IS NULL)
        OR EXISTS (SELECT 1 FROM runs WHERE runs.id = events.run_id
                     AND (:node IS NULL OR node LIKE :node ESCAPE '\')
