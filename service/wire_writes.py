@@ -33,6 +33,10 @@ class JoinedWrites:
         if self._held_bytes > _MOST_BYTES:
             self._flush()
 
+    def is_closing(self) -> bool:
+        """Tell whether it is closed or about to be; asked twice for each request."""
+        return self.transport.is_closing()
+
     def close(self) -> None:
         """Write what waits, then close."""
         self._flush()

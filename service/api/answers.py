@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response
 
 from service.api.deps import Services
+from service.api.written import Written
 from service.lifecycle.run import Run
 from service.lifecycle.view import poll_after_s, view
 
@@ -15,7 +16,7 @@ _RECHECK_S = 1.0  # a hint may be lost, and nobody shall wait on a process that 
 
 def json_response(value: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
     """Write a Struct as a JSON answer."""
-    return Response(_encode(value), status_code=status_code, media_type="application/json", headers=headers or {})
+    return Written(_encode(value), status_code=status_code, media_type="application/json", headers=headers)
 
 
 async def run_response(

@@ -199,7 +199,7 @@ def _is_link(scope: Any) -> bool:
 
 
 async def _key_wait_s(scope: Any, sent: list[bytes]) -> float:
-    services = scope["litestar_app"].state.services
+    services = scope["litestar_app"].state["services"]
     inbound: Inbound = services.inbound
     now, digest = services.clock.now(), inbound.digest(sent)
     if inbound.is_good(digest, now):

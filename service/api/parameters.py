@@ -139,7 +139,6 @@ SIGNING_KEYS = {
     )
 }
 
-_HEADER_PREFIX = "halley-"
 _METADATA_BYTES = 4000
 
 
@@ -154,7 +153,7 @@ class ParameterCheck:
     def __init__(self, fields: Mapping[str, Field], *, headers: bool = False) -> None:
         self._check = InputCheck(fields, (), {})
         self._lists = {name for name, field in fields.items() if field.type == "array"}
-        self._headers = {_HEADER_PREFIX + name.replace("_", "-"): name for name in fields} if headers else {}
+        self._headers = {f"halley-{name.replace('_', '-')}".encode(): name for name in fields} if headers else {}
 
     def read(self, request: Request[Any, Any, State]) -> dict[str, Any]:
         """Return the parameters that were sent, typed; query before header.
@@ -172,8 +171,10 @@ class ParameterCheck:
 
     def _sent(self, request: Request[Any, Any, State]) -> dict[str, Any]:
         """Return what was sent, by name: a list for a list, a text for anything else."""
-        headers = request.headers
-        found = {name: [headers[h]] for h, name in self._headers.items() if h in headers}
+        found: dict[str, list[str]] = {}
+        for sent, value in request.scope["headers"]:
+            if (known := self._headers.get(sent)) is not None:
+                found.setdefault(known, [value.decode("latin-1")])
         query: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
             if value != "":

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
+from service.api.written import Written
 from service.errors import AllowanceSpent, CallerError, Fault, StoreError
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -63,12 +64,8 @@ STORE_PROBLEM = Problem(
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
     """Write a problem as an HTTP answer."""
-    return Response(
-        msgspec.json.encode(problem),
-        status_code=problem.status,
-        media_type=PROBLEM_MEDIA_TYPE,
-        headers=headers or {},
-    )
+    body = msgspec.json.encode(problem)
+    return Written(body, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
 
 
 def on_caller_error(_request: Request[Any, Any, State], exc: CallerError) -> Response[bytes]:

@@ -24,7 +24,7 @@ class RequestLog(ASGIMiddleware):
 
     async def handle(self, scope: Any, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Pass the request on and tell what became of it."""
-        services = scope["litestar_app"].state.services
+        services = scope["litestar_app"].state["services"]
         begun = time.perf_counter()
         ident = _given_id(scope) or new_id("req", services.clock.now())
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value

@@ -185,12 +185,23 @@ class Sender:
     async def _exchange(
         self, method: WebhookMethod | Literal["OPTIONS"], url: URL, body: bytes, headers: Mapping[str, str]
     ) -> tuple[aiohttp.ClientResponse, str]:
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
-        async with asyncio.timeout_at(deadline):
-            response = await self._session.request(
-                method, url, data=body or None, headers=headers, allow_redirects=False
-            )
-        return response, await _read_answer(response, deadline)
+        response, answer = None, bytearray()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._session.request(
+                    method, url, data=body or None, headers=headers, allow_redirects=False
+                )
+                while len(answer) < ANSWER_LIMIT_BYTES and (piece := await response.content.readany()):
+                    answer += piece
+        except (TimeoutError, aiohttp.ClientError):
+            if response is None:
+                raise
+            # A body that breaks off or never ends does not undo the status.
+        finally:
+            if response is not None:
+                response.close()
+        # Databases that hold text refuse NUL.
+        return response, answer[:ANSWER_LIMIT_BYTES].decode(errors="replace").replace("\0", "\ufffd")
 
     def _told(self, response: aiohttp.ClientResponse, answer: str, profile: Profile) -> Exchange:
         outcome, reason = understood(profile, response.status, answer)
@@ -284,20 +295,6 @@ def _permission(response: aiohttp.ClientResponse, origin: str) -> Handshake:
         reason="The receiver agreed.",
         rate_per_s=int(rate[0]) / _MINUTE_S if rate else None,
     )
-
-
-async def _read_answer(response: aiohttp.ClientResponse, deadline: float) -> str:
-    """Return the beginning of the body; a body that breaks off or never ends does not undo the status."""
-    kept = bytearray()
-    try:
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout_at(deadline):
-                while len(kept) < ANSWER_LIMIT_BYTES and (piece := await response.content.readany()):
-                    kept += piece
-    finally:
-        response.close()
-    # Databases that hold text refuse NUL.
-    return kept[:ANSWER_LIMIT_BYTES].decode(errors="replace").replace("\0", "\ufffd")
 
 
 def _explain(error: Exception) -> tuple[Outcome, str]:
