@@ -126,14 +126,12 @@ class SqliteEngine:
 
     def _apply(self, connection: sqlite3.Connection, writes: Writes) -> None:
         sql = self._sql
-        for statement, rows in (
-            ("run_update", writes.updates),
-            ("endpoint_update", writes.endpoints),
-            ("group_update", writes.groups),
-        ):
-            for row in rows:
-                if connection.execute(sql[statement], row._asdict()).rowcount != 1:
-                    raise StoreError(f"{row.id} was changed by somebody else")
+        for update in writes.updates:
+            self._swap(connection, "run_update", update.id, update)
+        for endpoint in writes.endpoints:
+            self._swap(connection, "endpoint_update", endpoint.id, endpoint._asdict())
+        for changed in writes.groups:
+            self._swap(connection, "group_update", changed.id, changed._asdict())
         for new in writes.inserts:
             self._insert(connection, new)
         for group in writes.new_groups:
@@ -146,6 +144,11 @@ class SqliteEngine:
         self._add(connection, "entries_insert", writes.entries)
         self._add(connection, "callback_insert", writes.callbacks)
         self._add(connection, "news_insert", writes.news)
+
+    def _swap(self, connection: sqlite3.Connection, statement: str, ident: str, values: Row | dict[str, Any]) -> None:
+        """Write what was decided on one version over that version."""
+        if connection.execute(self._sql[statement], values).rowcount != 1:
+            raise StoreError(f"{ident} was changed by somebody else")
 
     def _add(self, connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> int:
         """Run a statement for each row; returns how many rows of the database that has written."""

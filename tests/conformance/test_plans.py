@@ -237,7 +237,7 @@ def sqlite_alone(scene: Scene) -> dict[str, Values]:
         "input_insert": new,
         "idempotency_put": new,
         "usage_count": {"key_id": "k", "day": "d"},
-        "run_update": writes.updates[0]._asdict(),
+        "run_update": writes.updates[0],
         "endpoint_update": writes.endpoints[0]._asdict(),
         "group_update": writes.groups[0]._asdict(),
         "event_insert": writes.events[0],

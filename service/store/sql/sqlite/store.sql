@@ -7,9 +7,9 @@ VALUES (:id, :workspace, :node, :lane, :state, :reference, :group_id, :callback_
 -- name: run_update
 -- The version makes it a compare-and-set, whoever else may write. News that move neither
 -- state nor due time leave the run to whoever has it in hand.
-UPDATE runs SET state = :state, due_at = :due_at, deadline_at = :deadline_at, doc = :doc, version = version + 1,
-                leased_by = CASE WHEN state = :state AND due_at IS :due_at THEN leased_by ELSE :leased_by END
-WHERE id = :id AND version = :version;
+UPDATE runs SET state = ?3, due_at = ?4, deadline_at = ?5, doc = ?7, version = version + 1,
+                leased_by = CASE WHEN state = ?3 AND due_at IS ?4 THEN leased_by ELSE ?6 END
+WHERE id = ?1 AND version = ?2;
 
 -- name: run_get
 SELECT doc, due_at FROM runs WHERE id = :id;
