@@ -83,6 +83,7 @@ def test_an_example_goes_out_with_what_is_ours(node: CompiledNode) -> None:
     assert (sent.get(callback or "") == "https://example.com/c") is (callback is not None)
     assert (sent.get(own_id or "") == "our-id") is (own_id is not None)
     assert "Authorization" not in request.headers
+    assert node.plan.path(checked) == request.path
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -44,6 +44,7 @@ constants: {input: {kind: draw}}
     request = node.plan.build({"prompt": "a", "mode": "good", "lang": "de"})
 
     assert (request.method, request.path) == ("POST", "/draw?mode=2")
+    assert node.plan.path({"prompt": "a", "mode": "good"}) == request.path
     assert request.headers == {"X-Lang": "de"}
     assert request.body == {"input": {"kind": "draw", "text": "a"}, "width": 5, "height": 5}
 
