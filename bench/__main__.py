@@ -17,7 +17,7 @@ from bench.parts.ground import ground
 from bench.parts.table import Line, print_lines
 
 TABLE = ("runs", "latency", "pace", "open_runs", "deliveries", "definitions", "idle")
-LONG = ("store", "workers", "scale", "growth", "soak", "peer")
+LONG = ("store", "workers", "scale", "growth", "soak", "peer", "instructions")
 
 
 def main(wanted: Sequence[str]) -> int:

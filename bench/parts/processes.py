@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import aiohttp
 from msgspec import Struct
@@ -57,15 +57,19 @@ class Running(Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def running(*words: str, environ: Mapping[str, str] | None = None, stop_s: float = 0.0) -> AsyncIterator[Running]:
+async def running(
+    *words: str, environ: Mapping[str, str] | None = None, stop_s: float = 0.0, under: Sequence[str] = ()
+) -> AsyncIterator[Running]:
     """Run Python with some words until the end of the block.
 
     Args:
         words: Of the command.
+        under: The command of another program that runs it, such as one that counts.
         environ: Variables beside those of this process.
         stop_s: How long it may take to stop in good order, before it is killed; without, that is like a loss of power.
     """
     process = await asyncio.create_subprocess_exec(
+        *under,
         sys.executable,
         *words,
         env={**os.environ, **(environ or {})},

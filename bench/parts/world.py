@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,17 @@ class World:
         } | more
 
     @contextlib.asynccontextmanager
-    async def open(self, *words: str, stop_s: float = 0.0) -> AsyncIterator[float]:
+    async def open(self, *words: str, stop_s: float = 0.0, under: Sequence[str] = ()) -> AsyncIterator[float]:
         """Run Halley until the end of the block; yields after how many seconds it was ready.
 
         Args:
             words: Of `halley serve`.
             stop_s: How long it may take to stop in good order; without, it is killed.
+            under: Another program that runs it.
         """
         began_at = time.perf_counter()
-        async with running("-m", "service", "serve", *words, environ=self._settings, stop_s=stop_s) as self.halley:
+        process = running("-m", "service", "serve", *words, environ=self._settings, stop_s=stop_s, under=under)
+        async with process as self.halley:
             await answering(f"{self.url}/readyz")
             yield time.perf_counter() - began_at
 

@@ -21,6 +21,7 @@ from service.store.opening import store_of
 from service.store.postgres import PostgresEngine, shared_secret, upgrade
 from service.store.sql_store import SqlStore
 from tests.conformance.test_store import ManualClock, numbered, put
+from tests.fakes.crowd import fill_postgres
 from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer, postgres_server
 
@@ -53,6 +54,21 @@ async def connected(url: Secret) -> AsyncIterator[Any]:
 def looked(run: Run) -> Change:
     """Count a look."""
     return Change(run=msgspec.structs.replace(run, looks=run.looks + 1))
+
+
+async def test_a_plan_from_when_a_table_was_empty_does_not_read_all_of_a_full_one(url: Secret, store: SqlStore) -> None:
+    """From the sixth time on a statement's plan is kept; the rows of a first busy minute come before anybody counts."""
+    run = await put(store, numbered(1))
+    for _ in range(10):
+        await store.change(run.id, looked)
+    await fill_postgres(url.reveal(), run.id, 2, 5000, is_tidied=False)
+    for _ in range(10):
+        await store.change(run.id, looked)
+    await store.close()  # only then the last of what was read is told
+
+    async with connected(url) as onlooker:
+        read = await onlooker.fetchval("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'runs'")
+    assert read < 5000
 
 
 async def test_what_was_said_to_be_written_is_written_once_whatever_connections_are_lost(

@@ -93,9 +93,16 @@ def fill_sqlite(
 
 
 async def fill_postgres(
-    url: str, run_id: str, first: int, count: int, *, tables: Sequence[str] = TABLES, **changes: str
+    url: str,
+    run_id: str,
+    first: int,
+    count: int,
+    *,
+    tables: Sequence[str] = TABLES,
+    is_tidied: bool = True,
+    **changes: str,
 ) -> None:
-    """Copy a run in a PostgreSQL database, and have done what it would do about that later."""
+    """Copy a run in a PostgreSQL database, and have done what it would do about that later, or leave that to it."""
     async with _connected(url) as connection:
         await connection.execute("SET synchronous_commit = off")
         columns = {
@@ -105,7 +112,8 @@ async def fill_postgres(
         crowd = Crowd(columns, lambda number: f"lpad(cast({number} AS text), 10, '0')")
         for statement in crowd.statements(run_id, first, count, tables=tables, changes=changes):
             await connection.execute(statement)
-    await tidy_postgres(url)
+    if is_tidied:
+        await tidy_postgres(url)
 
 
 async def tidy_postgres(url: str) -> None:
