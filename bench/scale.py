@@ -77,13 +77,13 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 MEASURED = Costs(
-    server_ms=1.07,
-    server_ms_per_look=0.11,
-    wal_kb=18.6,
-    wal_kb_per_look=2.6,
+    server_ms=0.53,
+    server_ms_per_look=0.08,
+    wal_kb=21.5,
+    wal_kb_per_look=3.3,
     rows={"runs": 1, "run_inputs": 1, "events": 3, "deliveries": 1, "timeline": 5, "idempotency_keys": 1},
     kept_kb={
-        "runs": 3.14,
+        "runs": 2.00,
         "run_inputs": 0.33,
         "events": 4.26,
         "deliveries": 0.60,
