@@ -121,7 +121,7 @@ def provide_services(state: State) -> Services:
     The routes that every run takes call this and `provide_caller` themselves: a third of what the framework costs them
     is the handing over of arguments.
     """
-    services: Services = state["services"]  # by name it would be looked for in vain first
+    services: Services = state["services"]  # as an attribute it would be looked for in vain first
     return services
 
 
