@@ -126,7 +126,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     recover_s: float = 5.0
     expire_s: float = 1.0
     beat_s: float = 3.0
-    watch_s: float = 0.4
+    watch_s: float = 0.25
     deliver_s: float = 0.5
     learn_s: float = 5.0
     groups_s: float = 1.0

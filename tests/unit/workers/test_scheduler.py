@@ -1,7 +1,6 @@
 """One tick rings all sweeps, each at its own interval."""
 
 import asyncio
-import itertools
 import time
 
 from service.log import silent_log
@@ -33,7 +32,7 @@ async def test_each_sweep_is_rung_at_once_and_then_at_its_interval() -> None:
     finally:
         await scheduler.stop()
 
-    gaps_s = [later - earlier for earlier, later in itertools.pairwise(passes["slow"])]
-    assert min(gaps_s) > SLOW_S - FAST_S
+    slow = passes["slow"]
+    assert slow[-1] - slow[0] > (len(slow) - 1) * (SLOW_S - FAST_S)
     assert len(passes["fast"]) > len(passes["slow"])
     assert len(passes["seldom"]) == 1
