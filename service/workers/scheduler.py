@@ -6,7 +6,7 @@ anyway; a tick as short as the shortest interval rings all whose time has come.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -23,12 +23,10 @@ class SweepScheduler:
 
     Args:
         sweeps: What to ring.
-        monotonic: A clock that is never set, in seconds.
     """
 
-    def __init__(self, sweeps: Sequence[Sweep], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sweeps: Sequence[Sweep]) -> None:
         self._sweeps = list(sweeps)
-        self._monotonic = monotonic
         self._tick_s = min(sweep.interval_s for sweep in sweeps)
         self._rung_at: dict[str, float] = {}
         self._guard: asyncio.Task[None] | None = None
@@ -42,13 +40,13 @@ class SweepScheduler:
         """Begin to ring, every sweep at once for the first time."""
         self._scheduler.add_job(self._tick, "interval", seconds=self._tick_s, jitter=self._tick_s * _JITTER_SHARE)
         for sweep in self._sweeps:
-            self._ring(sweep, self._monotonic())
+            self._ring(sweep, time.monotonic())
         self._scheduler.start()
         self._guard = asyncio.get_running_loop().create_task(self._keep_ticking())
 
     async def _tick(self) -> None:
         """Ring the sweeps whose time has come; what would come before half a tick is over has come."""
-        now = self._monotonic()
+        now = time.monotonic()
         for sweep in self._sweeps:
             if now - self._rung_at[sweep.name] >= sweep.interval_s - self._tick_s / 2:
                 self._ring(sweep, now)
